@@ -1,0 +1,1 @@
+"""Footage in, a capture folder out: readers, calibration checks, mattes and tracking."""

@@ -1,0 +1,1 @@
+"""Configurations, one folder per choice, composed by hydra."""

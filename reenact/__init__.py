@@ -1,0 +1,1 @@
+"""Driving an avatar: sources of codes, retargeting, and render jobs."""

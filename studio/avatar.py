@@ -1,0 +1,54 @@
+"""What reenactment and the viewer know of an avatar: give it a camera and codes, get an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from studio.cameras import Camera
+from studio.codes import Codes, CodeSpace
+
+
+@dataclass(frozen=True)
+class RenderOutput:
+    """Images of one state from C cameras.
+
+    Args:
+        rgb: [C, H, W, 3] sRGB-encoded, 0..1, premultiplied by alpha.
+        alpha: [C, H, W] coverage of the pixel, 0..1.
+        depth: [C, H, W] expected camera z in metres, 0 where nothing is.
+    """
+
+    rgb: Tensor
+    alpha: Tensor
+    depth: Tensor
+
+    def over(
+        self,
+        background: Tensor,  # [3], [H, W, 3] or [C, H, W, 3] sRGB-encoded, 0..1
+    ) -> Tensor:
+        """The images [C, H, W, 3] composited over a background."""
+        return self.rgb + (1 - self.alpha)[..., None] * background
+
+
+@runtime_checkable
+class Avatar(Protocol):
+    """A drivable head: Gaussians, a radiance field or a mesh.
+
+    Attributes:
+        space: the code space that it is driven in.
+        camera: the camera it is seen from where nobody chooses another (C = 1).
+        codes: a resting state in the place where the capture had it (no batch).
+        background: [H, W, 3] the learned static background as ``camera`` sees it, or None.
+    """
+
+    space: CodeSpace
+    camera: Camera
+    codes: Codes
+    background: Tensor | None
+
+    def render(self, camera: Camera, codes: Codes) -> RenderOutput:
+        """Render one state (codes without batch dimension) from all cameras, without the background."""
+        ...

@@ -1,0 +1,161 @@
+"""A capture: synchronised images of a head from C cameras over T timesteps, read lazily from its folder.
+
+captures/<subject>/<sequence>/
+    manifest.json cameras.json images/<camera id>/<timestep id>.png [alpha/…png] [background/<camera id>.png]
+    [depth/<camera id>/<timestep id>.npz] [audio.wav] tracks/<name>/{manifest.json,track.npz}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from studio.cameras import Camera
+from studio.codes import CodeTrack
+from studio.errors import StudioError
+from studio.folders import Manifest, read_manifest, write_json
+from studio.media.images import read_image
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which part of a capture something is done with: dense indices, not ids."""
+
+    timesteps: tuple[int, ...]
+    cameras: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a capture.
+
+    Args:
+        image: [H, W, 3] uint8 sRGB.
+        alpha: [H, W] uint8 matte, or None where the capture has none.
+        camera: the camera (C = 1).
+        camera_index: which camera of the capture.
+        timestep_index: which timestep.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray | None
+    camera: Camera
+    camera_index: int
+    timestep_index: int
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A capture folder. Open one with ``open_capture``.
+
+    Args:
+        folder: where it is.
+        manifest: what it says of itself.
+        cameras: all C cameras.
+        timestep_ids: T names, in time order.
+        fps: frames per second; 0 for a static capture.
+        splits: named parts, such as "train", "test", "novel_view", "novel_expression".
+    """
+
+    folder: Path
+    manifest: Manifest
+    cameras: Camera
+    timestep_ids: tuple[str, ...]
+    fps: float
+    splits: Mapping[str, Split]
+
+    def __len__(self) -> int:
+        return len(self.timestep_ids)
+
+    def frame(self, timestep_index: int, camera_index: int = 0) -> Frame:
+        """Read one image (and its matte) from disk. Raises StudioError when the file is missing or damaged."""
+        name = f"{self.cameras.ids[camera_index]}/{self.timestep_ids[timestep_index]}.png"
+        image = read_image(self.folder / "images" / name)
+        alpha_path = self.folder / "alpha" / name
+        alpha = read_image(alpha_path, gray=True) if alpha_path.exists() else None
+        return Frame(image, alpha, self.cameras[camera_index], camera_index, timestep_index)
+
+    def background(self, camera_index: int = 0) -> np.ndarray | None:
+        """The static background [H, W, 3] uint8 that a camera sees, or None where it is not known."""
+        path = self.folder / "background" / f"{self.cameras.ids[camera_index]}.png"
+        return read_image(path) if path.exists() else None
+
+    @property
+    def audio(self) -> Path | None:
+        """The sound, in sync with timestep 0 at its start, or None."""
+        path = self.folder / "audio.wav"
+        return path if path.exists() else None
+
+    def track(self, name: str) -> CodeTrack:
+        """Load a track of this capture. Raises StudioError naming the tracks that exist when it is not there."""
+        folder = self.folder / "tracks" / name
+        if not folder.is_dir():
+            made = sorted(path.name for path in (self.folder / "tracks").glob("*") if not path.name.startswith("."))
+            raise StudioError(
+                f"no track {name} in {self.folder}", got=made or "no tracks", next=f"studio track capture={self.folder}"
+            )
+        track = CodeTrack.load(folder)
+        if len(track) != len(self):
+            raise StudioError(
+                f"track {name} does not fit {self.folder}", got=f"{len(track)} frames", expected=f"{len(self)}"
+            )
+        return track
+
+    def split(self, name: str) -> Split:
+        """A named split; "all" always exists. Raises StudioError naming the splits that exist."""
+        if name == "all":
+            return Split(tuple(range(len(self))), tuple(range(len(self.cameras))))
+        if name not in self.splits:
+            raise StudioError(f"no split {name} in {self.folder}", got=name, expected=", ".join(["all", *self.splits]))
+        return self.splits[name]
+
+
+def write_cameras(path: Path, cameras: Camera) -> None:
+    """Write cameras.json."""
+    listed = [
+        {"id": name, "K": K.tolist(), "world_to_camera": viewmat.tolist()}
+        for name, K, viewmat in zip(cameras.ids, cameras.Ks.double(), cameras.viewmats.double(), strict=True)
+    ]
+    write_json(path, {"width": cameras.width, "height": cameras.height, "cameras": listed})
+
+
+def read_cameras(path: Path) -> Camera:
+    """Read cameras.json. Raises StudioError when it is missing or malformed."""
+    try:
+        data = json.loads(path.read_text())
+        listed = data["cameras"]
+        return Camera(
+            torch.tensor([item["world_to_camera"] for item in listed], dtype=torch.float32),
+            torch.tensor([item["K"] for item in listed], dtype=torch.float32),
+            int(data["width"]),
+            int(data["height"]),
+            tuple(str(item["id"]) for item in listed),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudioError(
+            f"cannot read the cameras {path}",
+            got=repr(error),
+            expected="width, height and cameras with id, K, world_to_camera",
+        ) from error
+
+
+def capture_body(timestep_ids: Sequence[str], fps: float, splits: Mapping[str, Split]) -> dict[str, object]:
+    """The body of a capture's manifest."""
+    listed = {name: {"timesteps": list(s.timesteps), "cameras": list(s.cameras)} for name, s in splits.items()}
+    return {"timestep_ids": list(timestep_ids), "fps": fps, "splits": listed}
+
+
+def open_capture(folder: Path) -> Capture:
+    """Open a capture folder; images are read when asked for. Raises StudioError when it is no whole capture."""
+    manifest = read_manifest(folder, kind="capture")
+    body = manifest.body
+    splits = {
+        name: Split(tuple(item["timesteps"]), tuple(item["cameras"])) for name, item in body.get("splits", {}).items()
+    }
+    cameras = read_cameras(folder / "cameras.json")
+    return Capture(folder, manifest, cameras, tuple(body["timestep_ids"]), float(body["fps"]), splits)

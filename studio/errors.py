@@ -1,0 +1,25 @@
+"""The one error a user meets: a single line saying what is wrong, what was found, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class StudioError(Exception):
+    """A problem that the user can mend.
+
+    Args:
+        what: what is wrong, naming the file, key or object.
+        got: what was found.
+        expected: what would have been right.
+        next: what to do now.
+    """
+
+    def __init__(self, what: str, *, got: object = None, expected: object = None, next: str | None = None) -> None:
+        self.what, self.got, self.expected, self.next = what, got, expected, next
+        parts = [what]
+        if got is not None:
+            parts.append(f"got {got}")
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        if next is not None:
+            parts.append(f"next: {next}")
+        super().__init__("; ".join(" ".join(str(part).split()) for part in parts))

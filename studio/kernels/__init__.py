@@ -1,0 +1,1 @@
+"""Compiled operations and their backends, one public function each."""

@@ -1,0 +1,46 @@
+"""Still images, on OpenCV's codecs through imageio's conventions: RGB order, uint8, top-left origin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from studio.errors import StudioError
+
+# PNG level 1 writes five times faster than the default and costs a tenth more bytes.
+_PNG_FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+def read_image(path: Path, *, gray: bool = False) -> np.ndarray:
+    """Read an image as uint8, [H, W, 3] sRGB or [H, W] for ``gray``. Raises StudioError when it cannot be read."""
+    data = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.empty(0, dtype=np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) if data.size else None
+    if image is None:
+        problem = "no such file" if not path.exists() else "empty or damaged"
+        raise StudioError(f"cannot read the image {path}", got=problem, expected="a PNG or JPEG file")
+    return image
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write uint8 [H, W, 3] sRGB, [H, W, 4] or [H, W]; the suffix chooses the format. Makes the folder.
+
+    Raises:
+        StudioError: the file cannot be written.
+        OSError: the disk is full.
+    """
+    order = {2: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[image.ndim if image.ndim == 2 else image.shape[2]]
+    pixels = image if order is None else cv2.cvtColor(image, order)
+    done, data = cv2.imencode(path.suffix, pixels, _PNG_FAST if path.suffix == ".png" else [])
+    if not done:
+        raise StudioError(f"cannot encode {path}", got=path.suffix, expected=".png or .jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.tofile(path)
+
+
+def to_uint8(
+    image: np.ndarray,  # [...] float, 0..1
+) -> np.ndarray:
+    """Round sRGB-encoded values to 8 bits."""
+    return (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
