@@ -8,22 +8,19 @@ perspective-correct and need no special case where the near plane cuts a triangl
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from itertools import pairwise
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from studio.cameras import Camera
 from studio.errors import StudioError
+from studio.kernels.compiled import inlined, kernel
+from studio.kernels.workers import run, worker_count
 
-_THREADS = min(8, os.cpu_count() or 1)
 _MIN_BAND_ROWS = 64  # a band repeats the set-up of all triangles, so it must be worth it
 
 
@@ -117,24 +114,19 @@ def camera_space(
 
 def for_image_bands(work: Callable[[int, slice], None], count: int, height: int) -> None:
     """Call ``work(image index, rows)`` for all rows of ``count`` images, in threads; exceptions are raised here."""
-    bands = 1 if count >= _THREADS else min(_THREADS, max(1, height // _MIN_BAND_ROWS))
-    edges = np.linspace(0, height, bands + 1).astype(int)
-    jobs = [(index, slice(int(a), int(b))) for index in range(count) for a, b in zip(edges[:-1], edges[1:])]
-    for done in [_pool().submit(work, *job) for job in jobs]:
-        done.result()
+    workers = worker_count()
+    bands = 1 if count >= workers else min(workers, max(1, height // _MIN_BAND_ROWS))
+    edges = [int(edge) for edge in np.linspace(0, height, bands + 1)]
+    jobs = [(index, slice(*rows)) for index in range(count) for rows in pairwise(edges)]
+
+    def share(worker: int, workers: int) -> None:
+        for job in jobs[worker::workers]:
+            work(*job)
+
+    run(share, min(workers, len(jobs)))
 
 
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="mesh")
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile for use in threads; no fast-math, so that results do not depend on the machine."""
-    return numba.njit(nogil=True, cache=True)(function)
-
-
-@_compiled
+@kernel
 def _fragments(points, K, inverse_K, faces, two_sided, first_row, face_id, bary, depth):  # type: ignore[no-untyped-def]
     """Draw camera-space points [V, 3] into the rows of one image that start at ``first_row``."""
     grid = np.zeros((len(points), 2), dtype=np.int64)
@@ -159,33 +151,33 @@ def _fragments(points, K, inverse_K, faces, two_sided, first_row, face_id, bary,
                 bary[row, column, 0], bary[row, column, 1], bary[row, column, 2] = weights
 
 
-@_compiled
+@inlined
 def _vector(array, index):  # type: ignore[no-untyped-def]
     return array[index, 0], array[index, 1], array[index, 2]
 
 
-@_compiled
+@inlined
 def _cross(a, b):  # type: ignore[no-untyped-def]
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
-@_compiled
+@inlined
 def _dot(a, b):  # type: ignore[no-untyped-def]
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@_compiled
+@inlined
 def _minus(a, b):  # type: ignore[no-untyped-def]
     return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
-@_compiled
+@inlined
 def _ray(inverse_K, x, y):  # type: ignore[no-untyped-def]
     """The point of depth 1 that an image position shows."""
     return inverse_K[0, 0] * x + inverse_K[0, 1] * y + inverse_K[0, 2], inverse_K[1, 1] * y + inverse_K[1, 2], 1.0
 
 
-@_compiled
+@inlined
 def _barycentric(ray, a, b, c):  # type: ignore[no-untyped-def]
     """Where a ray meets a triangle, moved onto it where the ray passes just outside of it."""
     u, v, w = _dot(ray, _cross(b, _minus(c, b))), _dot(ray, _cross(c, _minus(a, c))), _dot(ray, _cross(a, _minus(b, a)))
@@ -198,7 +190,7 @@ def _barycentric(ray, a, b, c):  # type: ignore[no-untyped-def]
     return u / total, v / total, w / total
 
 
-@_compiled
+@inlined
 def _snapped(point, K):  # type: ignore[no-untyped-def]
     """Image position in 1/256 samples, limited so that products of two positions fit into 64 bits."""
     u = (K[0, 0] * point[0] + K[0, 1] * point[1]) / point[2] + K[0, 2]
@@ -207,7 +199,7 @@ def _snapped(point, K):  # type: ignore[no-untyped-def]
     return np.int64(np.rint(u)), np.int64(np.rint(v))
 
 
-@_compiled
+@inlined
 def _clipped(points, grid, K, corners, polygon):  # type: ignore[no-untyped-def]
     """Write the image polygon of a triangle in front of the near plane (0.01 m); returns its number of corners.
 
@@ -230,7 +222,7 @@ def _clipped(points, grid, K, corners, polygon):  # type: ignore[no-untyped-def]
     return count
 
 
-@_compiled
+@inlined
 def _edge(a, b, column, row):  # type: ignore[no-untyped-def]
     """The edge function at a sample and its steps to the next column and row.
 
@@ -242,7 +234,7 @@ def _edge(a, b, column, row):  # type: ignore[no-untyped-def]
     return value - (0 if owns else 1), -dy * 256, dx * 256
 
 
-@_compiled
+@inlined
 def _fill(triangle, points, inverse_K, corners, face, two_sided, first_row, face_id, nearest):  # type: ignore[no-untyped-def]
     """Depth-tested coverage of one snapped triangle; of equal depths the triangle that came first stays."""
     a, b, c = triangle

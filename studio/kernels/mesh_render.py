@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.heads.model import HeadModel, vertex_normals
+from studio.kernels.compiled import inlined, kernel
 from studio.kernels.mesh_raster import for_image_bands, rasterize_mesh
 from studio.rotations import rigid_inverse
 
@@ -146,7 +146,7 @@ def _lights(lighting: Lighting) -> np.ndarray:
     return np.array((*direction, *levels, *lighting.tint), dtype=np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _shade(  # type: ignore[no-untyped-def]
     face_id, bary, depth, positions, normals, eye, faces, uvs, faces_uv, texture, gloss, decoded, encoded, lights, image
 ):
@@ -178,7 +178,7 @@ def _shade(  # type: ignore[no-untyped-def]
                 image[row, column, 4] *= share / image[row, column, 3]
 
 
-@numba.njit(nogil=True, cache=True)
+@inlined
 def _blend(values, corners, weights):  # type: ignore[no-untyped-def]
     a, b, c = values[corners[0]], values[corners[1]], values[corners[2]]
     return (
@@ -188,20 +188,20 @@ def _blend(values, corners, weights):  # type: ignore[no-untyped-def]
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@inlined
 def _blend_uv(uvs, corners, weights):  # type: ignore[no-untyped-def]
     a, b, c = uvs[corners[0]], uvs[corners[1]], uvs[corners[2]]
     u = a[0] * weights[0] + b[0] * weights[1] + c[0] * weights[2]
     return u, a[1] * weights[0] + b[1] * weights[1] + c[1] * weights[2]
 
 
-@numba.njit(nogil=True, cache=True)
+@inlined
 def _unit(a):  # type: ignore[no-untyped-def]
     scale = np.float32(1.0) / max(np.sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2]), np.float32(1e-12))
     return a[0] * scale, a[1] * scale, a[2] * scale
 
 
-@numba.njit(nogil=True, cache=True)
+@inlined
 def _seen(normal, view, positions, corners):  # type: ignore[no-untyped-def]
     """A usable normal where the smooth one points away: turned round on the back of a triangle, else levelled."""
     a, b, c = positions[corners[0]], positions[corners[1]], positions[corners[2]]
@@ -214,7 +214,7 @@ def _seen(normal, view, positions, corners):  # type: ignore[no-untyped-def]
     return _unit((normal[0] - along * view[0], normal[1] - along * view[1], normal[2] - along * view[2]))
 
 
-@numba.njit(nogil=True, cache=True)
+@inlined
 def _light(normal, view, gloss, lights):  # type: ignore[no-untyped-def]
     """Diffuse light and highlight (Blinn-Phong, sharper where glossier) of a surface point."""
     x, y, z = lights[0], lights[1], lights[2]
@@ -228,7 +228,7 @@ def _light(normal, view, gloss, lights):  # type: ignore[no-untyped-def]
     return diffuse, specular * gloss * key * shine**exponent
 
 
-@numba.njit(nogil=True, cache=True)
+@inlined
 def _sample(texture, u, v, decoded):  # type: ignore[no-untyped-def]
     """Bilinear texture lookup in linear values; texel centres at half texels, edges repeated."""
     height, width = texture.shape[0], texture.shape[1]
@@ -247,7 +247,7 @@ def _sample(texture, u, v, decoded):  # type: ignore[no-untyped-def]
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@inlined
 def _encode(value, encoded):  # type: ignore[no-untyped-def]
     """sRGB encoding of a linear value by table."""
     position = min(max(value, np.float32(0.0)), np.float32(1.0)) * np.float32(4096.0)
