@@ -18,7 +18,7 @@ import torch
 from studio.cameras import Camera
 from studio.codes import CodeTrack
 from studio.errors import StudioError
-from studio.folders import Manifest, read_manifest, write_json
+from studio.folders import MANIFEST, Manifest, read_manifest, write_json
 from studio.media.images import read_image
 
 
@@ -153,9 +153,16 @@ def capture_body(timestep_ids: Sequence[str], fps: float, splits: Mapping[str, S
 def open_capture(folder: Path) -> Capture:
     """Open a capture folder; images are read when asked for. Raises StudioError when it is no whole capture."""
     manifest = read_manifest(folder, kind="capture")
-    body = manifest.body
-    splits = {
-        name: Split(tuple(item["timesteps"]), tuple(item["cameras"])) for name, item in body.get("splits", {}).items()
-    }
     cameras = read_cameras(folder / "cameras.json")
-    return Capture(folder, manifest, cameras, tuple(body["timestep_ids"]), float(body["fps"]), splits)
+    body = manifest.body
+    try:
+        listed = body.get("splits", {})
+        splits = {name: Split(tuple(item["timesteps"]), tuple(item["cameras"])) for name, item in listed.items()}
+        return Capture(folder, manifest, cameras, tuple(body["timestep_ids"]), float(body["fps"]), splits)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StudioError(
+            f"damaged manifest: {folder / MANIFEST}",
+            got=repr(error),
+            expected="timestep_ids, fps and splits in its body",
+            next="restore or remake it",
+        ) from error

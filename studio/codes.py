@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -218,9 +220,14 @@ class CodeTrack:
             raise StudioError(
                 f"unknown code space in {folder}", got=manifest.code_space, expected=f"one of {sorted(SPACES)}"
             )
-        with np.load(folder / "track.npz", allow_pickle=False) as data:
-            tensors = {name: torch.from_numpy(data[name]) for name in _trailing_shapes(space)}
-            extras = {name.removeprefix("extra/"): data[name] for name in data.files if name.startswith("extra/")}
-            valid = torch.from_numpy(data["valid"])
-        body = manifest.body
-        return CodeTrack(Codes(space, **tensors), float(body["fps"]), valid, body["provenance"], extras)
+        path, body = folder / "track.npz", manifest.body
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                tensors = {name: torch.from_numpy(data[name]) for name in _trailing_shapes(space)}
+                extras = {name.removeprefix("extra/"): data[name] for name in data.files if name.startswith("extra/")}
+                valid = torch.from_numpy(data["valid"])
+            return CodeTrack(Codes(space, **tensors), float(body["fps"]), valid, body["provenance"], extras)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise StudioError(
+                f"damaged track: {path}", got=error, expected="a track written by studio", next="restore or remake it"
+            ) from error

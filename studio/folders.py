@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ def require_new(folder: Path, *, next: str = "choose another name") -> None:
         raise StudioError(f"{folder} exists already", got="a folder with contents", expected="a new name", next=next)
 
 
+def next_free(folder: Path) -> Path:
+    """``folder`` itself, or the first of folder-2, folder-3, … that does not exist."""
+    candidates = (folder if number == 1 else folder.with_name(f"{folder.name}-{number}") for number in count(1))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
 @contextmanager
 def write_folder(folder: Path, manifest: Manifest) -> Iterator[Path]:
     """Make a folder whole or not at all.
@@ -116,23 +123,24 @@ def write_folder(folder: Path, manifest: Manifest) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)  # ours, and gone already when it was renamed
 
 
-def read_manifest(folder: Path, *, kind: str, verify: bool = False) -> Manifest:
+def read_manifest(folder: Path, *, kind: str | None, verify: bool = False) -> Manifest:
     """Read and check the manifest of a folder.
 
     Args:
         folder: the folder.
-        kind: what it must be.
+        kind: what it must be; None for any kind.
         verify: also compare the hash of every file (missing files are always found).
 
     Raises:
         StudioError: no such folder, no or damaged manifest, another kind, a newer schema, missing or changed files.
     """
+    named = kind or "studio"
     if not folder.is_dir():
-        raise StudioError(f"no such folder: {folder}", expected=f"a {kind} folder", next="check the path")
+        raise StudioError(f"no such folder: {folder}", expected=f"a {named} folder", next="check the path")
     path = folder / MANIFEST
     if not path.is_file():
         raise StudioError(
-            f"{folder} is not a {kind} folder", got=f"no {MANIFEST}", expected=f"a folder made by studio ({kind})"
+            f"{folder} is not a {named} folder", got=f"no {MANIFEST}", expected=f"a folder made by studio ({named})"
         )
     try:
         data = json.loads(path.read_text())
@@ -142,7 +150,7 @@ def read_manifest(folder: Path, *, kind: str, verify: bool = False) -> Manifest:
         raise StudioError(
             f"damaged manifest: {path}", got=error, expected="JSON written by studio", next="restore or remake it"
         ) from error
-    if manifest.kind != kind:
+    if kind is not None and manifest.kind != kind:
         raise StudioError(f"{folder} is of another kind", got=manifest.kind, expected=kind, next="check the path")
     if manifest.schema > SCHEMA:
         raise StudioError(

@@ -1,0 +1,144 @@
+"""Settings composed by hydra from ``configs/``, with every mistake answered by the nearest valid name.
+
+Text settings (paths, names) are taken literally: spaces, brackets, commas and equal signs need no quoting of hydra's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from studio.cli.config import Config
+from studio.cli.help import CONFIGS, default_choices, group_choices
+from studio.cli.nearest import did_you_mean
+from studio.errors import StudioError
+
+_SETTING = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
+
+
+def compose_jobs(verb: str, settings: Sequence[str], multirun: bool = False) -> list[DictConfig]:
+    """The composed settings of every job: one, or with ``multirun`` one for each combination of a sweep.
+
+    Raises:
+        StudioError: a setting that is not key=value, an unknown key or choice, a value that does not parse.
+    """
+    pairs = [_split(verb, setting) for setting in settings]
+    groups = default_choices(verb)
+    chosen = [f"{key}={value}" for key, value in pairs if key in groups]
+    for key, value in pairs:
+        if key in groups:
+            _check_choices(key, value.split(",") if multirun else [value])
+    base = _compose(verb, _first_of_each(chosen) if multirun else chosen)
+    for key, _ in pairs:
+        if key not in groups:
+            _check_key(verb, key, base, groups)
+    literal = [key if key in groups else _literal(key, value, base, multirun) for key, value in pairs]
+    overrides = [f"{key}={value}" if key in groups else text for (key, value), text in zip(pairs, literal)]
+    jobs = _sweep(overrides) if multirun else [overrides]
+    return [_compose(verb, job) for job in jobs]
+
+
+def to_config(verb: str, composed: DictConfig) -> Config:
+    """Plain values of composed settings. Raises StudioError naming what must be given and was not."""
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise StudioError(
+            f"studio {verb} needs {' and '.join(missing)}",
+            got="nothing",
+            expected=" ".join(f"{key}=…" for key in missing),
+            next=f"studio {verb} --help",
+        )
+    values: Any = _guarded(lambda: OmegaConf.to_container(composed, resolve=True))
+    return Config(verb, values)
+
+
+def _split(verb: str, setting: str) -> tuple[str, str]:
+    match = _SETTING.fullmatch(setting)
+    if match is None:
+        first = next(iter(OmegaConf.missing_keys(_compose(verb, []))), "key")
+        hint = f"studio {verb} {first}={setting}" if "=" not in setting else f"studio {verb} --help"
+        raise StudioError("a setting is not of the form key=value", got=setting, next=hint)
+    return match["key"], match["value"]
+
+
+def _check_choices(group: str, choices: Sequence[str]) -> None:
+    valid = group_choices(group)
+    for choice in choices:
+        if choice not in valid:
+            near = did_you_mean(choice, valid)
+            raise StudioError(f"unknown choice of {group}", got=choice, expected=near or " | ".join(valid))
+
+
+def _check_key(verb: str, key: str, base: DictConfig, groups: dict[str, str]) -> None:
+    valid = [*_leaves(base), *groups]
+    if key not in valid:
+        near = did_you_mean(key, valid)
+        raise StudioError("unknown setting", got=key, expected=near or ", ".join(valid), next=f"studio {verb} --help")
+
+
+def _leaves(node: DictConfig, prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for key in map(str, node):
+        value = node._get_node(key)
+        name = f"{prefix}{key}"
+        names += _leaves(value, f"{name}.") if isinstance(value, DictConfig) and len(value) else [name]
+    return names
+
+
+def _literal(key: str, value: str, base: DictConfig, multirun: bool) -> str:
+    """A hydra override for one setting: text as it stands, all else in hydra's grammar."""
+    node = OmegaConf.select(base, key, throw_on_missing=False)
+    is_text = node is None or isinstance(node, str)
+    if not is_text or value == "null" or (multirun and _parses(f"{key}={value}")):
+        return f"{key}={value}"
+    parts = value.split(",") if multirun else [value]
+    return f"{key}={','.join(_quote(part) for part in parts)}"
+
+
+def _quote(text: str) -> str:
+    """Text in hydra's single quotes, where a backslash is special only before a quote or at the end."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+
+
+def _parses(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
+def _first_of_each(chosen: Sequence[str]) -> list[str]:
+    return [override.partition(",")[0] for override in chosen]
+
+
+def _sweep(overrides: list[str]) -> list[list[str]]:
+    parsed = _guarded(lambda: OverridesParser.create().parse_overrides(overrides))
+    batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return [list(job) for batch in batches for job in batch]
+
+
+def _compose(verb: str, overrides: list[str]) -> DictConfig:
+    def composed() -> DictConfig:
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+            return hydra_compose(config_name=verb, overrides=overrides)
+
+    return _guarded(composed)
+
+
+def _guarded(action: Any) -> Any:
+    """The result of a call into hydra; its own messages become one line."""
+    try:
+        return action()
+    except (HydraException, OmegaConfBaseException) as error:
+        problem = str(error).strip().splitlines()[0]
+        raise StudioError("cannot read the settings", got=problem, next="studio <verb> --help shows them") from error

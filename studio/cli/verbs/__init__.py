@@ -1,0 +1,18 @@
+"""One module per verb, each with ``run(config)``; listed here in the order in which they are used."""
+
+from __future__ import annotations
+
+VERBS: tuple[str, ...] = (
+    "ingest",
+    "track",
+    "train",
+    "eval",
+    "drive",
+    "render",
+    "view",
+    "export",
+    "info",
+    "demo",
+    "doctor",
+    "make",
+)
