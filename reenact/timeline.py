@@ -1,0 +1,91 @@
+"""Editing tracks in time: cutting a part out, changing the frame rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from studio.codes import Codes, CodeTrack
+from studio.errors import StudioError
+from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, matrix_to_quat, quat_to_matrix, rigid
+
+
+def cut(track: CodeTrack, start: int, stop: int) -> CodeTrack:
+    """Frames ``start`` to ``stop`` (exclusive) of a track; the tracker's extras stay behind.
+
+    Raises:
+        StudioError: the range is empty or leaves the track.
+    """
+    if not 0 <= start < stop <= len(track):
+        raise StudioError(
+            "no such part of the track", got=f"frames {start} to {stop}", expected=f"a range within 0 to {len(track)}"
+        )
+    return replace(track, codes=track.codes[start:stop], valid=track.valid[start:stop], extras={})
+
+
+def resample(track: CodeTrack, fps: float) -> CodeTrack:
+    """The same motion at another constant frame rate, beginning at the same instant and as long.
+
+    Channels and translations are interpolated linearly, rotations along the shortest arc. A new frame is valid where
+    both of its neighbours are.
+
+    Raises:
+        StudioError: ``fps`` is not positive.
+    """
+    if fps <= 0:
+        raise StudioError("not a frame rate", got=fps, expected="frames per second above 0")
+    if fps == track.fps:
+        return track
+    count = max(1, round(len(track) * fps / track.fps))
+    position = (torch.arange(count, dtype=torch.float64) * track.fps / fps).clamp(max=len(track) - 1)
+    before = position.long()
+    after = (before + 1).clamp(max=len(track) - 1)
+    codes = blend(track.codes[before], track.codes[after], (position - before).float())
+    return replace(track, codes=codes, fps=fps, valid=track.valid[before] & track.valid[after], extras={})
+
+
+def blend(
+    first: Codes,  # batch [T]
+    second: Codes,  # batch [T]
+    weight: Tensor,  # [T], 0 gives the first, 1 the second
+) -> Codes:
+    """States between two: linear in channels and translations, spherical in rotations."""
+
+    def linear(a: Tensor, b: Tensor) -> Tensor:
+        return torch.lerp(a, b, weight.reshape(-1, *[1] * (a.ndim - 1)))
+
+    def turned(a: Tensor, b: Tensor) -> Tensor:
+        return matrix_to_axis_angle(slerp(axis_angle_to_matrix(a), axis_angle_to_matrix(b), weight))
+
+    return Codes(
+        first.space,
+        expression=linear(first.expression, second.expression),
+        jaw_pose=turned(first.jaw_pose, second.jaw_pose),
+        neck_pose=turned(first.neck_pose, second.neck_pose),
+        neck_translation=linear(first.neck_translation, second.neck_translation),
+        eye_pose=turned(first.eye_pose, second.eye_pose),
+        head_to_world=rigid(
+            slerp(first.head_to_world[:, :3, :3], second.head_to_world[:, :3, :3], weight),
+            linear(first.head_to_world[:, :3, 3], second.head_to_world[:, :3, 3]),
+        ),
+    )
+
+
+def slerp(
+    first: Tensor,  # [T, ..., 3, 3]
+    second: Tensor,  # [T, ..., 3, 3]
+    weight: Tensor,  # [T]
+) -> Tensor:
+    """Rotations [T, ..., 3, 3] between two, at constant angular speed along the shorter arc (Shoemake 1985)."""
+    a, b = matrix_to_quat(first.contiguous()), matrix_to_quat(second.contiguous())
+    cosine = (a * b).sum(-1, keepdim=True)
+    b, cosine = torch.where(cosine < 0, -b, b), cosine.abs().clamp(max=1.0)
+    angle = torch.acos(cosine)
+    t = weight.reshape(-1, *[1] * (a.ndim - 1))
+    straight = angle < 1e-3  # nearly equal: the chord is the arc
+    sine = torch.where(straight, torch.ones_like(angle), angle.sin())
+    left = torch.where(straight, 1 - t, ((1 - t) * angle).sin() / sine)
+    right = torch.where(straight, t.expand_as(angle), (t * angle).sin() / sine)
+    return quat_to_matrix(torch.nn.functional.normalize(left * a + right * b, dim=-1))
