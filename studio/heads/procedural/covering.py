@@ -1,0 +1,122 @@
+"""What covers the skin: hair, eyebrows, lashes and the garment. Millimetres, head frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from studio.heads.procedural import eyes
+from studio.heads.procedural.parts import Part, strip_faces
+from studio.heads.procedural.skull import Array, front_coordinates, loft, relief, smoothstep
+
+# Level of the hairline (in sections of the loft) by angle from the front, in degrees.
+_HAIRLINE: Array = np.array(
+    [[0, 4.0], [18, 4.05], [32, 3.75], [44, 4.5], [54, 5.6], [62, 6.2], [70, 7.3], [76, 7.6], [82, 6.6], [92, 6.25],
+     [108, 6.9], [120, 9.2], [135, 11.6], [160, 12.6], [180, 12.8]]
+)  # fmt: skip
+
+
+def hairline(angle: Array) -> Array:
+    """Level of the hairline at an angle in radians."""
+    return np.interp(np.abs(np.degrees(angle)), _HAIRLINE[:, 0], _HAIRLINE[:, 1])
+
+
+def loft_normal(angle: Array, level: Array) -> Array:
+    """Unit normals [N, 3] of the loft, outwards."""
+    step = 1e-3
+    to_angle = loft(angle + step, level) - loft(angle - step, level)
+    to_level = loft(angle, level + step) - loft(angle, level - step)
+    normal = np.cross(to_level, to_angle)
+    return normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
+
+
+def hair() -> Part:
+    """A cap of hair with volume on top, locks as ridges, and its edge tucked into the scalp."""
+    columns, rows = 84, 18
+    around = (np.arange(columns) + 0.5) / columns * 2 * np.pi - np.pi
+    t = np.concatenate((np.linspace(0.02, 0.97, rows - 2), [1.0, 1.0]))
+    share, angle = np.meshgrid(t, around, indexing="ij")
+    level = np.clip(share * hairline(angle), 0.04, None)
+    front, side = np.clip(np.cos(angle), 0, 1), np.abs(np.sin(angle))
+    volume = (
+        9.0
+        + 7.0 * front * smoothstep(0.0, 0.9, share)
+        - 2.5 * side * share
+        - 4.0 * np.clip(-np.cos(angle), 0, 1) * share
+    )
+    locks = np.sin(11 * angle + 4.0 * share) + 0.6 * np.sin(23 * angle - 7.0 * share + 1.0)
+    volume = volume + 0.9 * locks * smoothstep(0.05, 0.4, share)
+    edge = np.concatenate((np.ones(rows - 4), [0.92, 0.72, 0.25, -0.35]))[:, None]
+    offset = volume * edge
+    base = loft(angle.ravel(), level.ravel())
+    points = base + loft_normal(angle.ravel(), level.ravel()) * offset.reshape(-1, 1)
+    points[:, 1] += (3.0 * np.exp(-(((share - 0.0) / 0.3) ** 2))).ravel()
+    faces = strip_faces(rows, columns, wrap=True)
+    top = len(points)
+    points = np.concatenate((points, [[0.0, 135.5, -80.0]]))
+    first = np.arange(columns)
+    fan = np.stack((np.full(columns, top), first, np.roll(first, -1)), axis=-1)
+    uv = np.stack(((angle.ravel() + np.pi) / (2 * np.pi), share.ravel()), axis=-1)
+    uv[-columns:, 1] = 1.0
+    return Part("hair", points, np.concatenate((faces, fan)), np.concatenate((uv, [[0.5, 0.0]])))
+
+
+def brow() -> Part:
+    """The left eyebrow: a low ridge that follows the brow."""
+    t = np.linspace(0.0, 1.0, 13)
+    middle = np.stack((9.5 + 39.0 * t, 14.0 + 7.2 * np.sin(np.pi * 0.93 * t**0.85) ** 0.9 - 1.0 * t), axis=-1)
+    half = 3.3 * np.clip((1.0 - t**2.2), 0.0, 1) * (0.55 + 0.45 * np.minimum(t / 0.15, 1.0)) + 0.15
+    rows = []
+    for across, lift in ((1.0, -0.3), (0.5, 0.75), (-0.4, 0.85), (-1.0, -0.3)):
+        xy = middle + np.stack((-0.25 * across * half, across * half), axis=-1)
+        angle, level = front_coordinates(xy, np.arcsin(np.clip(xy[:, 0] / 75.0, 0, 1)), np.full(len(xy), 6.0))
+        surface = relief(loft(angle, level))
+        rows.append(surface + loft_normal(angle, level) * lift)
+    v, u = np.meshgrid(np.linspace(0, 1, 4), t, indexing="ij")
+    return Part("brows", np.concatenate(rows), strip_faces(4, len(t)), np.stack((u, v), -1).reshape(-1, 2))
+
+
+_LASHES = ((1.0, 26, 6.5), (-1.0, 18, 3.2))  # upper and lower lid: how many, how long
+
+
+def lashes(margin: Array | None = None) -> Part:
+    """The left eye's lashes: a thin blade per lash, rooted on the lids' margins at elevations [P] (open if None)."""
+    contour = eyes.margin_contour(400 if margin is None else len(margin))
+    margin = eyes.lid_elevation(contour) if margin is None else margin
+    half = len(contour) // 2
+    points, faces, uvs, count = [], [], [], 0
+    for upper, number, length in _LASHES:
+        along = np.arange(half + 1) if upper > 0 else -np.arange(half + 1)
+        dx = np.linspace(-0.84, 0.94, number) * 15.0
+        root = np.interp(dx, contour[along, 0], margin[along])
+        grow = length * (0.62 + 0.38 * np.sin(np.arange(number) * 2.4)) * (0.75 + dx / 60.0)
+        for shift, tip in ((-0.22, 0.0), (0.22, 0.0), (0.0, 1.0)):
+            lean = np.clip(dx + shift + tip * dx / 68.0 * grow, -17.0, 17.0)
+            points.append(eyes.lid_point(lean, root + tip * upper * 0.037 * grow, 1.3 + tip * grow))
+            uvs.append(np.tile([0.5 + shift, 0.9 - 0.8 * tip], (number, 1)))
+        corners = count + np.arange(number)[:, None] + [[0, number, 2 * number]]
+        faces.append(corners if upper > 0 else corners[:, ::-1])
+        count += 3 * number
+    return Part("lashes", np.concatenate(points) + eyes.EYE_CENTER, np.concatenate(faces), np.concatenate(uvs))
+
+
+def garment() -> Part:
+    """A crew-neck shirt over shoulders and chest, with a ribbed collar."""
+    columns = 64
+    angle = np.arange(columns) / columns * 2 * np.pi - np.pi
+    dip = 0.45 * np.clip(np.cos(angle), 0, 1) ** 2
+    # level at the collar's back and how far the cloth stands off the skin
+    rows = ((17.15, -2.5), (17.0, 0.5), (16.95, 2.6), (17.1, 4.2), (17.4, 4.6), (17.75, 4.4), (17.95, 2.6), (18.2, 3.0), (18.6, 3.4),
+            (19.0, 3.6), (19.5, 4.0), (20.0, 4.5), (20.5, 5.0), (21.0, 5.0), (21.5, 5.0), (22.0, 5.0))  # fmt: skip
+    points = []
+    for level, off in rows:
+        here = level + dip * smoothstep(21.0, 18.0, np.full(columns, level))
+        fold = (
+            1.3
+            * np.sin(5 * angle + 1.2 * level)
+            * np.sin(2.2 * level + 2 * angle)
+            * smoothstep(18.2, 20.0, np.full(columns, level))
+        )
+        points.append(loft(angle, here) + loft_normal(angle, here) * (off + fold)[:, None])
+    v, u = np.meshgrid([(level - 16.9) / 5.1 for level, _ in rows], np.linspace(0, 1, columns), indexing="ij")
+    uv = np.clip(np.stack((u, v), -1).reshape(-1, 2), 0, 1)
+    return Part("torso", np.concatenate(points), strip_faces(len(rows), columns, wrap=True), uv)
