@@ -1,0 +1,130 @@
+"""Compiling and caching: the ``kernel`` and ``inlined`` decorators.
+
+numba's cache looks only at the file a function stands in and freezes the globals it saw, so a change in a helper module
+would leave stale machine code behind. Here the cache folder's name is a hash of the module's source and of every
+``studio.kernels`` module it imports. numba itself keys the entries by processor.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config
+from numba.core import event as numba_events
+
+from studio.logs import say
+
+_PACKAGE = "studio.kernels."
+
+# Without "nnan" and "ninf" comparisons with NaN stay false (bad input is culled, not undefined behaviour); without
+# "reassoc" vector intrinsics mean what they say.
+_OPTIONS: dict[str, Any] = {
+    "fastmath": {"nsz", "arcp", "contract", "afn"},
+    "error_model": "numpy",
+    "boundscheck": False,
+    "nogil": True,
+}
+_decorating = threading.Lock()
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A helper that becomes part of every kernel that calls it."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """A function compiled at its first call, without the interpreter lock, and kept on disk for the next process."""
+    folder = cache_folder() / _digest(Path(inspect.getfile(function)))
+    with _decorating:
+        previous, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+        try:
+            dispatcher = numba.njit(cache=_is_writable(folder), **_OPTIONS)(function)
+        finally:
+            config.CACHE_DIR = previous
+    _announcer.dispatchers.add(dispatcher)
+    return dispatcher
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: STUDIO_CACHE, or the user's cache folder, or a temporary one."""
+    if "STUDIO_CACHE" in os.environ:
+        return Path(os.environ["STUDIO_CACHE"]).expanduser() / "kernels"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local"))
+    elif sys.platform == "darwin":
+        base = Path("~/Library/Caches")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        folder = base.expanduser() / "head-avatar-studio" / "kernels"
+    except RuntimeError:  # a user without a home
+        folder = Path(tempfile.gettempdir()) / "head-avatar-studio" / "kernels"
+    return folder if _is_writable(folder) else Path(tempfile.gettempdir()) / "head-avatar-studio" / "kernels"
+
+
+@functools.cache
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _digest(source: Path) -> str:
+    """Hash of a module and of the kernel modules it imports, however far down."""
+    digest, waiting, seen = hashlib.sha256(numba.__version__.encode()), [source.resolve()], set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen or not path.is_file():
+            continue
+        seen.add(path)
+        text = path.read_bytes()
+        digest.update(text)
+        names = [
+            name
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.ImportFrom) and node.module
+            for name in (f"{node.module}.", *(f"{node.module}.{alias.name}." for alias in node.names))
+        ]
+        waiting += sorted(
+            Path(__file__).resolve().parent / f"{name.removeprefix(_PACKAGE).split('.')[0]}.py"
+            for name in names
+            if name.startswith(_PACKAGE)
+        )
+    return digest.hexdigest()[:16]
+
+
+class _Announcer(numba_events.Listener):
+    """Says once that a cold compile is under way, because the first call then takes seconds instead of milliseconds."""
+
+    def __init__(self) -> None:
+        self.dispatchers: set[Any] = set()
+        self.announced = False
+
+    def on_start(self, event: Any) -> None:
+        if not self.announced and event.data["dispatcher"] in self.dispatchers:
+            self.announced = True
+            say("compiling CPU kernels for this processor (once, about 20 s) …")
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say when it is over: the work itself goes on."""
+
+
+_announcer = _Announcer()
+numba_events.register("numba:compile", _announcer)

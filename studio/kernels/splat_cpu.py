@@ -1,0 +1,140 @@
+"""The stages of the CPU rasteriser in order, forward and backward, over flat arrays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.kernels.buffers import Lease
+from studio.kernels.splat_order import Order, Tiles, count_tiles, fill_tiles, place_tiles, sort_by_depth
+from studio.kernels.splat_project import (
+    CAMERA_ROW,
+    ROW,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Gaussians,
+    Projected,
+    Setup,
+    Slots,
+    project,
+    project_backward,
+)
+from studio.kernels.splat_raster import (
+    BACKWARD_PLANES,
+    FORWARD_PLANES,
+    TILE_PIXELS,
+    Images,
+    rasterize,
+    rasterize_backward,
+)
+from studio.kernels.workers import run, worker_count
+
+
+class State(NamedTuple):
+    """What the backward pass needs from the forward pass; the arrays belong to ``lease``."""
+
+    lease: Lease
+    setup: Setup
+    camera: np.ndarray  # [V * CAMERA_ROW]
+    projected: Projected
+    slots: Slots
+    tiles: Tiles
+    lasts: np.ndarray  # [V * tiles] int64 how far each tile read
+
+
+def camera_rows(viewmats: Tensor, Ks: Tensor, width: int, height: int) -> np.ndarray:
+    """Cameras [V, 4, 4] and [V, 3, 3] as rows [V * CAMERA_ROW]; slopes are clamped 15 % of the image outside it."""
+    views = viewmats.detach().to(torch.float64).numpy()
+    intrinsics = Ks.detach().to(torch.float64).numpy()
+    rows = np.empty((len(views), CAMERA_ROW), np.float64)
+    rows[:, :9] = views[:, :3, :3].reshape(-1, 9)
+    rows[:, 9:12] = views[:, :3, 3]
+    fx, fy, cx, cy = intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2], intrinsics[:, 1, 2]
+    rows[:, 12:16] = np.stack((fx, fy, cx, cy), axis=1)
+    margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
+    rows[:, 16:18] = np.stack((-cx / fx - margin_x, (width - cx) / fx + margin_x), axis=1)
+    rows[:, 18:20] = np.stack((-cy / fy - margin_y, (height - cy) / fy + margin_y), axis=1)
+    return rows.astype(np.float32).reshape(-1)
+
+
+def forward(setup: Setup, camera: np.ndarray, gaussians: Gaussians, images: Images) -> State:
+    """Render into ``images``; N ≥ 16."""
+    lease, scratch, workers = Lease(), Lease(), worker_count()
+    size = setup.views * setup.count
+    tiles_x, tiles_y = -(-setup.width // TILE_WIDTH), -(-setup.height // TILE_HEIGHT)
+    tile_count = setup.views * tiles_x * tiles_y
+    counter = np.zeros(2, np.int64)
+
+    rows, keys = lease.array("rows", size * ROW), lease.array("keys", size)
+    boxes = scratch.array("boxes", 2 * size, np.uint32)
+    projected = Projected(rows, keys, boxes.view(np.float32))
+    run(project, workers, setup, camera, gaussians, projected)
+
+    order = Order(scratch.array("order", size, np.uint32), scratch.array("visible", setup.views, np.int64))
+    sorters = min(workers, setup.views)
+    sort_scratch = scratch.array("sort", (sorters, 4 * setup.count), np.uint32)
+    run(sort_by_depth, sorters, counter[:1], setup.count, keys.view(np.uint32), *order, sort_scratch)
+
+    tile_rows = int((boxes[1::2] >> 16).astype(np.int64).sum() - (boxes[1::2] & 0xFFFF).astype(np.int64).sum())
+    spans = scratch.array("spans", (workers, 2 * tile_rows), np.uint16)
+    counts = scratch.array("counts", (workers, tile_count), np.int64)
+    totals = scratch.array("totals", workers, np.int64)
+    run(count_tiles, workers, setup, rows, boxes, order, spans, counts, totals)
+
+    starts = lease.array("starts", tile_count + 1, np.int64)
+    entry_count = place_tiles(counts, starts)
+    tiles = Tiles(starts, lease.array("entries", entry_count, np.uint32))
+    firsts, ends = lease.array("slot_starts", size, np.int64), lease.array("slot_ends", size, np.int64)
+    slots = Slots(firsts, ends, lease.array("slots", entry_count, np.uint32), np.empty(0, np.float32))
+    run(fill_tiles, workers, setup, boxes, order, spans, counts, totals, tiles.entries, slots)
+
+    lasts = lease.array("lasts", tile_count, np.int64)
+    planes = scratch.array("planes", (workers, FORWARD_PLANES, TILE_PIXELS))
+    run(rasterize, workers, setup, counter[1:], planes, rows, tiles, lasts, images)
+    return State(lease, setup, camera, projected, slots, tiles, lasts)
+
+
+def backward(
+    state: State, gaussians: Gaussians, images: Images, cotangents: Images
+) -> tuple[Gaussians, np.ndarray, np.ndarray]:
+    """Gradients of the Gaussians, of the pixel means [V, N, 4] (x, y, Σ|x|, Σ|y|), and of the cameras [V, 3, 4]."""
+    setup, scratch, workers = state.setup, Lease(), worker_count()
+    rows = scratch.array("gradient_rows", len(state.tiles.entries) * ROW)
+    planes = scratch.array("planes", (workers, BACKWARD_PLANES, TILE_PIXELS))
+    counter = np.zeros(1, np.int64)
+    run(
+        rasterize_backward,
+        workers,
+        setup,
+        counter,
+        planes,
+        state.projected.rows,
+        state.tiles,
+        state.lasts,
+        images,
+        cotangents,
+        rows,
+    )
+    gradients = Gaussians(*(torch.empty(len(array)).numpy() for array in gaussians))
+    screen = np.empty(setup.views * setup.count * 4, np.float32)
+    blocks = -(-setup.count // 16)
+    cameras = np.zeros((blocks, setup.views, 16), np.float32)
+    slots = state.slots._replace(rows=rows)
+    run(
+        project_backward,
+        workers,
+        setup,
+        state.camera,
+        gaussians,
+        state.projected.keys,
+        slots,
+        gradients,
+        screen,
+        cameras.reshape(-1),
+    )
+    summed = cameras.sum(axis=0, dtype=np.float64)[:, :12].astype(np.float32)
+    viewmats = np.concatenate((summed[:, :9].reshape(-1, 3, 3), summed[:, 9:].reshape(-1, 3, 1)), axis=2)
+    return gradients, screen.reshape(setup.views, setup.count, 4), viewmats

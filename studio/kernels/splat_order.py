@@ -1,0 +1,203 @@
+"""Which Gaussians each tile sees, front to back: one radix sort by depth, then a stable count-and-fill into tiles.
+
+Gaussians enter the tiles in depth order, so that no tile sorts anything. Tiles are 16 pixels wide and 64 high; within a
+row of tiles the exact horizontal extent of the ellipse decides which tiles it touches.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from studio.kernels.compiled import inlined, kernel
+from studio.kernels.simd import fetch_add, prefetch
+from studio.kernels.splat_project import ROW, TILE_HEIGHT, TILE_WIDTH
+
+DIGIT_BITS = 12
+_CULLED_BITS = np.uint32(0x7F800000)  # CULLED
+_AHEAD = 16  # how many Gaussians ahead to prefetch
+
+
+class Order(NamedTuple):
+    """Visible Gaussians of each view, front to back."""
+
+    order: np.ndarray  # [V * N] uint32; the first visible[v] of each view's N are used
+    visible: np.ndarray  # [V] int64
+
+
+class Tiles(NamedTuple):
+    """The list of every tile of every view."""
+
+    starts: np.ndarray  # [V * tiles + 1] int64 into entries
+    entries: np.ndarray  # [M] uint32 rows (view * N + Gaussian), front to back in each tile
+
+
+@kernel
+def sort_by_depth(worker, workers, counter, count, keys, order, visible, scratch):
+    """Stable order of the Gaussians by depth in each view; views are handed out by ``counter`` [1].
+
+    ``keys`` [V * N] uint32 are the bits of positive floats, which sort like the floats; only the bits in which the
+    view's depths differ are sorted. ``scratch`` [workers, 4 * N] uint32.
+    """
+    digit = np.uint32((1 << DIGIT_BITS) - 1)
+    histogram = np.empty(1 << DIGIT_BITS, np.uint32)
+    key_a, key_b = scratch[worker, :count], scratch[worker, count : 2 * count]
+    id_a, id_b = scratch[worker, 2 * count : 3 * count], scratch[worker, 3 * count :]
+    while True:
+        view = fetch_add(counter, 0)
+        if view >= visible.size:
+            break
+        base, n = view * count, 0
+        low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
+        for i in range(count):
+            key = keys[base + i]
+            if key != _CULLED_BITS:
+                key_a[n] = key
+                id_a[n] = np.uint32(base + i)
+                low, high = min(low, key), max(high, key)
+                n += 1
+        visible[view] = n
+        spread = np.uint32(high - low) if n > 0 else np.uint32(0)
+        shift = np.uint32(0)
+        while (spread >> shift) != np.uint32(0):
+            histogram[:] = np.uint32(0)
+            for i in range(n):
+                histogram[((key_a[i] - low) >> shift) & digit] += np.uint32(1)
+            total = np.uint32(0)
+            for d in range(histogram.size):
+                here = histogram[d]
+                histogram[d] = total
+                total += here
+            for i in range(n):
+                d = ((key_a[i] - low) >> shift) & digit
+                place = histogram[d]
+                histogram[d] = place + np.uint32(1)
+                key_b[place] = key_a[i]
+                id_b[place] = id_a[i]
+            key_a, key_b = key_b, key_a
+            id_a, id_b = id_b, id_a
+            if shift + np.uint32(DIGIT_BITS) >= np.uint32(32):
+                break
+            shift += np.uint32(DIGIT_BITS)
+        order[base : base + n] = id_a[:n]
+
+
+@inlined
+def _columns_touched(rows, r, tile_row, first, end):
+    """Tile columns [first, end) narrowed to those that the ellipse touches between this tile row's top and bottom.
+
+    For a given dy the ellipse spans dx = k dy ± √(c (1 − dy²/h²)), and both bounds are extreme at the dy nearest to
+    where the whole ellipse is.
+    """
+    mean_x, mean_y, half_width, half_height = rows[r], rows[r + 1], rows[r + 10], rows[r + 11]
+    slope = rows[r + 12] / half_height
+    chord = rows[r + 14] * (half_width / half_height) ** 2
+    loss = chord / (half_height * half_height)
+    top = np.float32(tile_row * TILE_HEIGHT) - mean_y
+    bottom = top + np.float32(TILE_HEIGHT)
+    rightmost = rows[r + 13] * half_width  # dy of the ellipse's rightmost point
+    dy_right = min(max(rightmost, top), bottom)
+    dy_left = min(max(-rightmost, top), bottom)
+    right = mean_x + slope * dy_right + math.sqrt(max(chord - loss * dy_right * dy_right, np.float32(0.0)))
+    left = mean_x + slope * dy_left - math.sqrt(max(chord - loss * dy_left * dy_left, np.float32(0.0)))
+    scale, guard = np.float32(1.0 / TILE_WIDTH), np.float32(1e-3)
+    left_tile = np.int64(math.floor((left - np.float32(0.5) - guard) * scale))
+    right_tile = np.int64(math.floor((right - np.float32(0.5) + guard) * scale))
+    return max(first, left_tile), min(end, right_tile + 1)
+
+
+@inlined
+def _share(worker, workers, visible, view):
+    """Which part of a view's front-to-back order this worker takes, when all views' orders are laid end to end."""
+    total, before = 0, 0
+    for v in range(visible.size):
+        total += visible[v]
+        if v < view:
+            before += visible[v]
+    first = max(worker * total // workers - before, 0)
+    end = min((worker + 1) * total // workers - before, visible[view])
+    return first, max(first, end)
+
+
+@kernel
+def count_tiles(worker, workers, setup, rows, boxes, order, spans, counts, totals):
+    """First pass: how many Gaussians of this worker's share fall into each tile.
+
+    ``spans`` [workers, 2 * rows] uint16 keeps first and end column for each Gaussian and tile row it touches, ``counts``
+    [workers, V * tiles] int64 the numbers, ``totals`` [workers] their sum.
+    """
+    columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
+    tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
+    mine, span = counts[worker], spans[worker]
+    mine[:] = 0
+    place, total = 0, 0
+    for view in range(setup.views):
+        first, end = _share(worker, workers, order.visible, view)
+        for i in range(view * setup.count + first, view * setup.count + end):
+            g = np.int64(order.order[i])
+            if i + _AHEAD < view * setup.count + end:
+                ahead = np.int64(order.order[i + _AHEAD])
+                prefetch(boxes, 2 * ahead)
+                prefetch(rows, ROW * ahead)
+            box_x, box_y = boxes[2 * g], boxes[2 * g + 1]
+            x_first, x_end = np.int64(box_x & np.uint32(0xFFFF)), np.int64(box_x >> np.uint32(16))
+            y_first, y_end = np.int64(box_y & np.uint32(0xFFFF)), np.int64(box_y >> np.uint32(16))
+            several = x_end - x_first > 1 and y_end - y_first > 1
+            for y in range(y_first, y_end):
+                a, b = x_first, x_end
+                if several:
+                    a, b = _columns_touched(rows, ROW * g, y, x_first, x_end)
+                    b = max(a, b)
+                span[place] = np.uint16(a)
+                span[place + 1] = np.uint16(b)
+                place += 2
+                total += b - a
+                at = view * tiles + y * columns
+                for x in range(a, b):
+                    mine[at + x] += 1
+    totals[worker] = total
+
+
+@kernel
+def place_tiles(counts, starts):
+    """Turn ``counts`` [workers, V * tiles] into where each worker's entries of each tile begin; returns their number."""
+    total = np.int64(0)
+    for tile in range(counts.shape[1]):
+        starts[tile] = total
+        for worker in range(counts.shape[0]):
+            here = counts[worker, tile]
+            counts[worker, tile] = total
+            total += here
+    starts[counts.shape[1]] = total
+    return total
+
+
+@kernel
+def fill_tiles(worker, workers, setup, boxes, order, spans, counts, totals, entries, slots):
+    """Second pass: write the tiles' lists, and for each Gaussian the places of its entries (``slots``, Slots)."""
+    columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
+    tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
+    mine, span = counts[worker], spans[worker]
+    place, slot = 0, np.int64(0)
+    for w in range(worker):
+        slot += totals[w]
+    for view in range(setup.views):
+        first, end = _share(worker, workers, order.visible, view)
+        for i in range(view * setup.count + first, view * setup.count + end):
+            g = np.int64(order.order[i])
+            if i + _AHEAD < view * setup.count + end:
+                prefetch(boxes, 2 * np.int64(order.order[i + _AHEAD]))
+            box_y = boxes[2 * g + 1]
+            slots.starts[g] = slot
+            for y in range(np.int64(box_y & np.uint32(0xFFFF)), np.int64(box_y >> np.uint32(16))):
+                at = view * tiles + y * columns
+                for x in range(np.int64(span[place]), np.int64(span[place + 1])):
+                    entry = mine[at + x]
+                    mine[at + x] = entry + 1
+                    entries[entry] = np.uint32(g)
+                    slots.places[slot] = np.uint32(entry)
+                    slot += 1
+                place += 2
+            slots.ends[g] = slot

@@ -1,0 +1,303 @@
+"""Blending of sorted Gaussians into tiles of 16 × 64 pixels, and its gradient; one image row of a tile is one vector.
+
+Front to back, a pixel with transmittance T takes w = αT of each Gaussian's colour and depth and keeps T − w. The rules
+are gsplat's: α = min(0.999, o·exp(−σ)); α below 1/255 is dropped; a Gaussian that would leave T ≤ 1e-4 is not blended and
+ends its pixel. An ended pixel keeps −T, so one float holds both facts, and 64 bits say which rows of a tile still live.
+
+The backward pass also goes front to back: it repeats the forward pass's arithmetic bit by bit (hence the same decisions)
+and obtains what lies behind a Gaussian as the saved total minus what came before.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from studio.kernels.compiled import inlined, kernel
+from studio.kernels.simd import (
+    absolute,
+    any_lane,
+    broadcast,
+    count_trailing_zeros,
+    exp2,
+    fetch_add,
+    fma,
+    lane_numbers,
+    lane_sums,
+    load,
+    load3,
+    maximum,
+    minimum,
+    prefetch,
+    select,
+    store,
+    store3,
+)
+from studio.kernels.splat_project import LOG2_ALPHA_MIN, LOG2E, ROW, TILE_HEIGHT, TILE_WIDTH
+
+ALPHA_MAX = 0.999
+TRANSMITTANCE_MIN = 1e-4
+TILE_PIXELS = TILE_WIDTH * TILE_HEIGHT
+FORWARD_PLANES, BACKWARD_PLANES = 5, 6  # scratch of TILE_PIXELS floats each
+_AHEAD = 12  # how many list entries ahead to prefetch
+_ALL_ROWS = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ONE = np.uint64(1)
+
+
+class Images(NamedTuple):
+    """Flat float32 images of all views, or their gradients."""
+
+    rgb: np.ndarray  # [V * H * W * 3] premultiplied
+    alpha: np.ndarray  # [V * H * W]
+    depth: np.ndarray  # [V * H * W] expected camera depth where alpha > 0
+
+
+@inlined
+def _tile_place(setup, tile):
+    """View, left and top pixel, and how much of a tile lies inside the image."""
+    columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
+    tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
+    view = tile // tiles
+    row = (tile - view * tiles) // columns
+    left, top = (tile - view * tiles - row * columns) * TILE_WIDTH, row * TILE_HEIGHT
+    return view, left, top, min(TILE_WIDTH, setup.width - left), min(TILE_HEIGHT, setup.height - top)
+
+
+@inlined
+def _tile_count(setup):
+    columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
+    return setup.views * columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
+
+
+@inlined
+def _rows_touched(rows, r, left, top):
+    """Bits of the tile's pixel rows that the Gaussian's ellipse reaches; ``left``, ``top`` is the first pixel centre."""
+    first = left - rows[r]
+    last = first + np.float32(TILE_WIDTH - 1)
+    lowest, slope, chord, loss = rows[r + 12], rows[r + 13], rows[r + 14], rows[r + 15]
+    dx_bottom = min(max(lowest, first), last)
+    dx_top = min(max(-lowest, first), last)
+    bottom = slope * dx_bottom + math.sqrt(max(chord - loss * dx_bottom * dx_bottom, np.float32(0.0)))
+    upper = slope * dx_top - math.sqrt(max(chord - loss * dx_top * dx_top, np.float32(0.0)))
+    middle, guard = rows[r + 1] - top, np.float32(1e-3)
+    y_first = max(np.int64(0), np.int64(math.ceil(middle + upper - guard)))
+    y_last = min(np.int64(TILE_HEIGHT - 1), np.int64(math.floor(middle + bottom + guard)))
+    if y_last < y_first:
+        return np.uint64(0)
+    return (_ALL_ROWS << np.uint64(y_first)) & (_ALL_ROWS >> np.uint64(TILE_HEIGHT - 1 - y_last))
+
+
+@inlined
+def _start_pixels(transmittance, inside, width, height):
+    """T = 1 inside the image and −1 outside; returns the bits of the rows that are inside."""
+    outside_is_dead = select(inside < np.float32(width), 1.0, -1.0)
+    for y in range(height):
+        store(transmittance, y * TILE_WIDTH, outside_is_dead)
+    return _ALL_ROWS >> np.uint64(TILE_HEIGHT - height)
+
+
+@kernel
+def rasterize(worker, workers, setup, counter, scratch, rows, tiles, lasts, images):
+    """Blend every tile's list; tiles are handed out by ``counter`` [1].
+
+    ``lasts`` [V * tiles] receives how far into its list a tile had to read; ``scratch`` [workers, planes, TILE_PIXELS].
+    """
+    transmittance, red, green, blue = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2], scratch[worker, 3]
+    depth = scratch[worker, 4]
+    zero, lanes = broadcast(np.float32(0.0)), lane_numbers()
+    while True:
+        tile = fetch_add(counter, 0)
+        if tile >= _tile_count(setup):
+            break
+        view, left, top, width, height = _tile_place(setup, tile)
+        live = _start_pixels(transmittance, lanes, width, height)
+        for k in range(0, height * TILE_WIDTH, TILE_WIDTH):
+            store(red, k, zero)
+            store(green, k, zero)
+            store(blue, k, zero)
+            store(depth, k, zero)
+        x0, y0 = np.float32(left) + np.float32(0.5), np.float32(top) + np.float32(0.5)
+        pixel_x = lanes + x0
+        entry, end = tiles.starts[tile], tiles.starts[tile + 1]
+        while entry < end and live != np.uint64(0):
+            r = np.int64(tiles.entries[entry]) * ROW
+            if entry + _AHEAD < end:
+                prefetch(rows, np.int64(tiles.entries[entry + _AHEAD]) * ROW)
+            dx = pixel_x - rows[r]
+            constant, linear, quadratic = fma(dx * rows[r + 2], dx, rows[r + 5]), dx * rows[r + 3], rows[r + 4]
+            r_, g_, b_, z_ = (
+                broadcast(rows[r + 6]),
+                broadcast(rows[r + 7]),
+                broadcast(rows[r + 8]),
+                broadcast(rows[r + 9]),
+            )
+            touched = live & _rows_touched(rows, r, x0, y0)
+            while touched != np.uint64(0):
+                y = count_trailing_zeros(touched)
+                touched &= touched - _ONE
+                dy = y0 + np.float32(y) - rows[r + 1]
+                exponent = fma(linear, dy, constant + quadratic * dy * dy)
+                k = y * TILE_WIDTH
+                before = load(transmittance, k)
+                hit = (exponent >= LOG2_ALPHA_MIN) & (before > 0.0)
+                if any_lane(hit):
+                    weight = minimum(exp2(exponent), ALPHA_MAX) * before
+                    after = before - weight
+                    goes_on = after > TRANSMITTANCE_MIN
+                    weight = select(hit & goes_on, weight, 0.0)
+                    after = select(hit, select(goes_on, after, -before), before)
+                    store(transmittance, k, after)
+                    store(red, k, fma(weight, r_, load(red, k)))
+                    store(green, k, fma(weight, g_, load(green, k)))
+                    store(blue, k, fma(weight, b_, load(blue, k)))
+                    store(depth, k, fma(weight, z_, load(depth, k)))
+                    if not any_lane(after > 0.0):
+                        live &= ~(_ONE << np.uint64(y))
+            entry += 1
+        lasts[tile] = entry
+        _write_tile(setup, images, view, left, top, width, height, transmittance, red, green, blue, depth)
+
+
+@inlined
+def _write_tile(setup, images, view, left, top, width, height, transmittance, red, green, blue, depth):
+    """Copy a tile into the images: α = 1 − T, and the blended depth divided by α."""
+    for y in range(height):
+        k, pixel = y * TILE_WIDTH, (view * setup.height + top + y) * setup.width + left
+        alpha = 1.0 - absolute(load(transmittance, k))
+        expected = load(depth, k) / maximum(alpha, 1e-10)
+        if width == TILE_WIDTH:
+            store(images.alpha, pixel, alpha)
+            store(images.depth, pixel, expected)
+            store3(images.rgb, 3 * pixel, load(red, k), load(green, k), load(blue, k))
+        else:
+            store(transmittance, k, alpha)
+            store(depth, k, expected)
+            for x in range(width):
+                images.alpha[pixel + x] = transmittance[k + x]
+                images.depth[pixel + x] = depth[k + x]
+                images.rgb[3 * (pixel + x)] = red[k + x]
+                images.rgb[3 * (pixel + x) + 1] = green[k + x]
+                images.rgb[3 * (pixel + x) + 2] = blue[k + x]
+
+
+@inlined
+def _read_tile(setup, images, cotangents, view, left, top, width, height, v_red, v_green, v_blue, v_depth, behind):
+    """Cotangents of a tile's blended sums, and ``behind``: Σ cotangent · output, from which prefixes are subtracted.
+
+    The depth image is D/α, so D's cotangent is v_depth/α and α's grows by −v_depth·depth/α; T = 1 − α turns the sign.
+    """
+    zero = broadcast(np.float32(0.0))
+    for y in range(height):
+        k, pixel = y * TILE_WIDTH, (view * setup.height + top + y) * setup.width + left
+        if width == TILE_WIDTH:
+            alpha, depth = load(images.alpha, pixel), load(images.depth, pixel)
+            v_alpha, v_expected = load(cotangents.alpha, pixel), load(cotangents.depth, pixel)
+            c_r, c_g, c_b = load3(images.rgb, 3 * pixel)
+            v_r, v_g, v_b = load3(cotangents.rgb, 3 * pixel)
+            v_sum = select(alpha > 0.0, v_expected / alpha, 0.0)
+            v_t = v_sum * depth - v_alpha
+            store(v_red, k, v_r)
+            store(v_green, k, v_g)
+            store(v_blue, k, v_b)
+            store(v_depth, k, v_sum)
+            total = fma(v_r, c_r, fma(v_g, c_g, fma(v_b, c_b, fma(v_expected, depth, v_t * (1.0 - alpha)))))
+            store(behind, k, total)
+        else:
+            for plane in (v_red, v_green, v_blue, v_depth, behind):
+                store(plane, k, zero)
+            for x in range(width):
+                p, q = pixel + x, 3 * (pixel + x)
+                alpha, depth, v_expected = images.alpha[p], images.depth[p], cotangents.depth[p]
+                v_red[k + x], v_green[k + x], v_blue[k + x] = (
+                    cotangents.rgb[q],
+                    cotangents.rgb[q + 1],
+                    cotangents.rgb[q + 2],
+                )
+                v_depth[k + x] = v_expected / alpha if alpha > 0 else np.float32(0.0)
+                v_t = v_depth[k + x] * depth - cotangents.alpha[p]
+                color = (
+                    v_red[k + x] * images.rgb[q]
+                    + v_green[k + x] * images.rgb[q + 1]
+                    + v_blue[k + x] * images.rgb[q + 2]
+                )
+                behind[k + x] = color + v_expected * depth + v_t * (np.float32(1.0) - alpha)
+
+
+@kernel
+def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, lasts, images, cotangents, gradients):
+    """Write the gradient row of every list entry: ``gradients`` [M * ROW].
+
+    A row holds ∂L/∂(red, green, blue, depth), then with G = ∂L/∂(ln α) of each pixel the moments ΣG, ΣG dx, ΣG dy, ΣG dx²,
+    ΣG dx dy, ΣG dy², and Σ|∂L/∂mean x|, Σ|∂L/∂mean y|.
+    """
+    transmittance, behind, v_red = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2]
+    v_green, v_blue, v_depth = scratch[worker, 3], scratch[worker, 4], scratch[worker, 5]
+    zero, lanes = broadcast(np.float32(0.0)), lane_numbers()
+    while True:
+        tile = fetch_add(counter, 0)
+        if tile >= _tile_count(setup):
+            break
+        entry, end = tiles.starts[tile], lasts[tile]
+        for unread in range(end, tiles.starts[tile + 1]):
+            store(gradients, unread * ROW, zero)
+        if entry == end:
+            continue
+        view, left, top, width, height = _tile_place(setup, tile)
+        live = _start_pixels(transmittance, lanes, width, height)
+        _read_tile(setup, images, cotangents, view, left, top, width, height, v_red, v_green, v_blue, v_depth, behind)
+        x0, y0 = np.float32(left) + np.float32(0.5), np.float32(top) + np.float32(0.5)
+        pixel_x = lanes + x0
+        while entry < end:
+            r = np.int64(tiles.entries[entry]) * ROW
+            if entry + _AHEAD < end:
+                prefetch(rows, np.int64(tiles.entries[entry + _AHEAD]) * ROW)
+            dx = pixel_x - rows[r]
+            constant, linear, quadratic = fma(dx * rows[r + 2], dx, rows[r + 5]), dx * rows[r + 3], rows[r + 4]
+            r_, g_, b_, z_ = (
+                broadcast(rows[r + 6]),
+                broadcast(rows[r + 7]),
+                broadcast(rows[r + 8]),
+                broadcast(rows[r + 9]),
+            )
+            slope_x, cross = dx * (rows[r + 2] + rows[r + 2]), broadcast(rows[r + 3])
+            s_r, s_g, s_b, s_z, s_0, s_y, s_yy, abs_x, abs_y = zero, zero, zero, zero, zero, zero, zero, zero, zero
+            touched = live & _rows_touched(rows, r, x0, y0)
+            while touched != np.uint64(0):
+                y = count_trailing_zeros(touched)
+                touched &= touched - _ONE
+                dy = y0 + np.float32(y) - rows[r + 1]
+                exponent = fma(linear, dy, constant + quadratic * dy * dy)
+                k = y * TILE_WIDTH
+                before = load(transmittance, k)
+                hit = (exponent >= LOG2_ALPHA_MIN) & (before > 0.0)
+                if any_lane(hit):
+                    unclamped = exp2(exponent)
+                    alpha = minimum(unclamped, ALPHA_MAX)
+                    weight = alpha * before
+                    after = before - weight
+                    goes_on = after > TRANSMITTANCE_MIN
+                    blended = hit & goes_on
+                    weight = select(blended, weight, 0.0)
+                    after = select(hit, select(goes_on, after, -before), before)
+                    store(transmittance, k, after)
+                    t_r, t_g, t_b, t_z = load(v_red, k), load(v_green, k), load(v_blue, k), load(v_depth, k)
+                    value = fma(r_, t_r, fma(g_, t_g, fma(b_, t_b, z_ * t_z)))
+                    rest = fma(-weight, value, load(behind, k))
+                    store(behind, k, rest)
+                    s_r, s_g = fma(weight, t_r, s_r), fma(weight, t_g, s_g)
+                    s_b, s_z = fma(weight, t_b, s_b), fma(weight, t_z, s_z)
+                    v_alpha = before * value - rest / (1.0 - alpha)
+                    v_log = select(blended & (unclamped <= ALPHA_MAX), alpha * v_alpha, 0.0)
+                    v_dy = v_log * dy
+                    s_0, s_y, s_yy = s_0 + v_log, s_y + v_dy, fma(v_dy, dy, s_yy)
+                    abs_x = abs_x + absolute(v_log * fma(cross, dy, slope_x))
+                    abs_y = abs_y + absolute(v_log * fma(broadcast(quadratic + quadratic), dy, linear))
+                    if not any_lane(after > 0.0):
+                        live &= ~(_ONE << np.uint64(y))
+            s_x = s_0 * dx
+            moments = (s_r, s_g, s_b, s_z, s_0, s_x, s_y, s_x * dx, s_y * dx, s_yy)
+            magnitudes = (abs_x * (1.0 / LOG2E), abs_y * (1.0 / LOG2E))
+            store(gradients, entry * ROW, lane_sums(moments + magnitudes))
+            entry += 1
