@@ -38,13 +38,10 @@ class RetargetConfig:
     """How motion is transferred.
 
     Args:
-        relative: False keeps the driver's codes as they are: for codes of the very person that the avatar shows, in the
-            same capture (self-reenactment).
         expression: strength of the expression, 1 as the driver has it.
         head_motion: strength of the head's movement, 0 keeps it at rest.
     """
 
-    relative: bool = True
     expression: float = 1.0
     head_motion: float = 1.0
 
@@ -68,8 +65,6 @@ def retarget(track: CodeTrack, avatar: CodeRange, config: RetargetConfig | None 
     """
     config = config or RetargetConfig()
     avatar.neutral.space.require(track.codes.space, "the driver")
-    if not config.relative:
-        return track
     driver = measure_range(track)
     codes, rest, space = track.codes, avatar.neutral, track.codes.space
     moved = Codes(

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from studio.cameras import Camera
+from studio.code_range import CodeRange
 from studio.codes import Codes, CodeSpace
 
 
@@ -41,12 +42,14 @@ class Avatar(Protocol):
         space: the code space that it is driven in.
         camera: the camera it is seen from where nobody chooses another (C = 1).
         codes: a resting state in the place where the capture had it (no batch).
+        code_range: where the codes stayed that it was learned from.
         background: [H, W, 3] the learned static background as ``camera`` sees it, or None.
     """
 
     space: CodeSpace
     camera: Camera
     codes: Codes
+    code_range: CodeRange
     background: Tensor | None
 
     def render(self, camera: Camera, codes: Codes) -> RenderOutput:

@@ -1,0 +1,59 @@
+"""Driving: a source of codes, retargeted to an avatar, rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from reenact.drivers import Driver, Driving
+from reenact.render import RenderConfig, render
+from reenact.retarget import RetargetConfig, retarget
+from studio.avatar import Avatar
+from studio.folders import content_hash
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    """How an avatar is driven.
+
+    Args:
+        relative: transfer the motion relative to the neutral states of driver and avatar (another person drives) or use
+            the codes as they are (the same person in the same capture); the driver's own way where not given.
+        retarget: strengths of expression and head motion.
+        render: how it is rendered.
+    """
+
+    relative: bool | None = None
+    retarget: RetargetConfig = field(default_factory=RetargetConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+
+
+def drive(avatar: Avatar, driver: Driver, config: DriveConfig | None = None) -> Driving:
+    """The driver's motion as codes for this avatar, with the driver's sound.
+
+    Raises:
+        StudioError: the source cannot be used, or its codes are of another space.
+    """
+    config = config or DriveConfig()
+    driving = driver.drive()
+    avatar.space.require(driving.track.codes.space, f"the driver {type(driver).__name__}")
+    if not (driver.relative if config.relative is None else config.relative):
+        return driving
+    return replace(driving, track=retarget(driving.track, avatar.code_range, config.retarget))
+
+
+def drive_video(
+    avatar_folder: Path, driver: Driver, out: Path, config: DriveConfig | None = None, *, resume: bool = False
+) -> Path:
+    """Drive a stored avatar and render it to ``out`` (an .mp4, or a folder of PNG images); see ``render``.
+
+    Raises:
+        StudioError: as ``load_avatar``, ``drive`` and ``render``.
+    """
+    from recon.avatars import load_avatar
+
+    config = config or DriveConfig()
+    avatar = load_avatar(avatar_folder)
+    driving = drive(avatar, driver, config)
+    parents = {avatar_folder.name: content_hash(avatar_folder), **driving.parents}
+    return render(avatar, replace(driving, parents=parents), out, config.render, resume=resume)

@@ -1,0 +1,223 @@
+"""Render jobs: an avatar and a track become an mp4 with sound, or a sequence of PNG images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reenact.backgrounds import background
+from reenact.camera_paths import CameraPathConfig, camera_path, fitted, repeated
+from reenact.drivers import Driving
+from reenact.timeline import resample
+from studio.avatar import Avatar, RenderOutput
+from studio.cameras import Camera
+from studio.codes import Codes, CodeTrack
+from studio.errors import StudioError
+from studio.folders import MANIFEST, Manifest, content_hash, require_new, write_json
+from studio.logs import progress
+from studio.media.audio import write_wav
+from studio.media.images import to_uint8, write_image
+from studio.media.video_writer import Quality, VideoWriter
+from studio.rotations import transform_points
+
+PROVENANCE = "Synthetic media: rendered from a head avatar, not a recording of the person shown."
+_JOB = "job.json"
+_HEAD_CENTER = (0.0, -0.02, -0.08)  # head frame: a head turns about its middle, not about its eyes
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """How a track is rendered.
+
+    Args:
+        size: (width, height) in pixels; the avatar's own where not given.
+        fps: frames per second; the driver's own where not given.
+        background: "avatar", a colour or an image file; see ``reenact/backgrounds.py``.
+        camera: where it is seen from.
+        quality: "normal" or "near_lossless", for mp4.
+        alpha: PNG images keep their alpha and have no background.
+    """
+
+    size: tuple[int, int] | None = None
+    fps: float | None = None
+    background: str = "avatar"
+    camera: CameraPathConfig = field(default_factory=CameraPathConfig)
+    quality: Quality = "normal"
+    alpha: bool = False
+
+
+def render(
+    avatar: Avatar,
+    driving: Driving,
+    out: Path,
+    config: RenderConfig | None = None,
+    *,
+    cameras: Camera | None = None,
+    resume: bool = False,
+) -> Path:
+    """Render an avatar's codes to ``out``.
+
+    A name ending in .mp4 becomes a video with the driver's sound in sync, any other name a folder of PNG images with
+    audio.wav. What it is and what it was made from is written beside the video (``.json``) or into the folder
+    (manifest.json), marked as synthetic media. When stopped, a video leaves nothing behind; a folder keeps its finished
+    images and goes on from there with ``resume``.
+
+    Args:
+        avatar: the avatar.
+        driving: codes in the avatar's space (see ``reenact/retarget.py``) and sound.
+        out: the file or folder.
+        config: how.
+        cameras: one camera for each frame, or a single one, instead of the path in ``config``.
+        resume: continue a folder of PNG images that was interrupted.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        StudioError: ``out`` exists, codes of another space, cameras that do not fit, or another job in the folder.
+    """
+    config = config or RenderConfig()
+    avatar.space.require(driving.track.codes.space, "this track")
+    if config.fps is not None:
+        driving = dataclasses.replace(driving, track=resample(driving.track, config.fps))
+    track = driving.track
+    cameras = _cameras(avatar, track, cameras, config)
+    if out.suffix.lower() == ".mp4":
+        if config.alpha:
+            raise StudioError(
+                "an mp4 cannot hold alpha", got=f"alpha=true for {out.name}", expected="a folder of PNG images"
+            )
+        return _render_mp4(avatar, driving, cameras, out, config)
+    return _render_images(avatar, driving, cameras, out, config, resume)
+
+
+def render_frames(avatar: Avatar, codes: Codes, cameras: Camera) -> Iterator[RenderOutput]:
+    """The avatar in each state (batch [T]) from its camera (T cameras), one at a time."""
+    for index in range(len(cameras)):
+        with torch.inference_mode():
+            yield avatar.render(cameras[index], codes[index])
+
+
+def _cameras(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config: RenderConfig) -> Camera:
+    """One camera of the wanted size for each frame."""
+    frames = len(track)
+    if cameras is None:
+        target = transform_points(avatar.codes.head_to_world, torch.tensor([_HEAD_CENTER]))[0]
+        cameras = camera_path(config.camera, avatar.camera, target, frames, track.fps)
+    elif len(cameras) == 1:
+        cameras = repeated(cameras, frames)
+    if len(cameras) != frames:
+        raise StudioError(
+            "cameras do not fit the track", got=f"{len(cameras)} cameras", expected=f"1, or one for each of {frames}"
+        )
+    return fitted(cameras, *config.size) if config.size else cameras
+
+
+def _render_mp4(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig) -> Path:
+    if out.exists():
+        raise StudioError(f"{out} exists already", expected="a new name", next="choose another name or move it away")
+    size = (cameras.width, cameras.height)
+    behind = background(config.background, avatar, *size)
+    options: dict[str, Any] = {"quality": config.quality, "metadata": {"comment": PROVENANCE}}
+    with VideoWriter(out, driving.track.fps, size, audio=driving.audio, **options) as writer:
+        images = render_frames(avatar, driving.track.codes, cameras)
+        for image in progress(images, f"render {out.name}", total=len(cameras)):
+            writer.write(_opaque(image, behind))
+    manifest = _manifest(avatar, driving, cameras, config)
+    files = {out.name: content_hash(out)}
+    write_json(out.with_suffix(".json"), dataclasses.asdict(dataclasses.replace(manifest, files=files)))
+    return out
+
+
+def _render_images(
+    avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig, resume: bool
+) -> Path:
+    manifest = _manifest(avatar, driving, cameras, config)
+    _claim(out, manifest, resume)
+    behind = background(config.background, avatar, cameras.width, cameras.height)
+    names = [out / f"{index:06d}.png" for index in range(len(cameras))]
+    missing = [index for index, name in enumerate(names) if not name.exists()]
+    images = render_frames(avatar, driving.track.codes[missing], cameras[missing]) if missing else iter(())
+    for index, image in zip(missing, progress(images, f"render {out.name}", total=len(missing))):
+        _write_whole(names[index], _transparent(image) if config.alpha else _opaque(image, behind))
+    if driving.audio is not None:
+        write_wav(out / "audio.wav", driving.audio)
+    (out / _JOB).unlink()
+    files = {path.name: content_hash(path) for path in sorted(out.iterdir())}
+    write_json(out / MANIFEST, dataclasses.asdict(dataclasses.replace(manifest, files=files)))
+    return out
+
+
+def _claim(out: Path, manifest: Manifest, resume: bool) -> None:
+    """Take a new folder for this job, or one that holds the beginning of this very job."""
+    job = {"parents": dict(manifest.parents), **manifest.body}
+    if not (out / _JOB).exists():
+        require_new(out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / _JOB, job)
+        return
+    if not resume:
+        require_new(out, next="add resume=true to go on with it, or choose another name")
+    begun = _read_job(out / _JOB)
+    changed = sorted(key for key in job if begun.get(key) != job[key])
+    if changed:
+        raise StudioError(
+            f"{out} holds the beginning of another job", got=f"other {', '.join(changed)}", next="choose another name"
+        )
+
+
+def _read_job(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise StudioError(f"damaged file: {path}", got=error, next="choose another name for the folder") from error
+
+
+def _manifest(avatar: Avatar, driving: Driving, cameras: Camera, config: RenderConfig) -> Manifest:
+    track = driving.track
+    return Manifest(
+        kind="video",
+        code_space=avatar.space.name,
+        parents=dict(driving.parents),
+        synthetic=True,
+        body={
+            "statement": PROVENANCE,
+            "frames": len(track),
+            "fps": track.fps,
+            "width": cameras.width,
+            "height": cameras.height,
+            "sound": driving.audio is not None,
+            "provenance": dict(track.provenance),
+            "config": {**dataclasses.asdict(config), "size": list(config.size) if config.size else None},
+        },
+    )
+
+
+def _opaque(image: RenderOutput, behind: Tensor) -> np.ndarray:
+    return to_uint8(image.over(behind)[0].numpy())
+
+
+def _transparent(image: RenderOutput) -> np.ndarray:
+    """[H, W, 4] uint8 with straight (not premultiplied) colours, as PNG wants them."""
+    alpha = image.alpha[0][..., None]
+    rgb = image.rgb[0] / alpha.clamp(min=1e-4)
+    return to_uint8(torch.cat((rgb, alpha), dim=-1).numpy())
+
+
+def _write_whole(path: Path, image: np.ndarray) -> None:
+    """Write an image so that a file of that name is always a whole one."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write_image(temporary, image)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
