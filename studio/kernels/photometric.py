@@ -1,0 +1,292 @@
+"""The training loss of images, L1 and SSIM in one pass with its analytic gradient, and SSIM maps for evaluation.
+
+SSIM as in the splatting literature (Wang et al., 2004): an 11 × 11 Gaussian window with σ = 1.5 pixels, zeros outside the
+image, C₁ = 0.01², C₂ = 0.03², each channel by itself. Images stay interleaved: in a row of 3 W floats the horizontal
+neighbour of a value is 3 further on. Each pass filters vertically into one row of scratch and that row horizontally.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.errors import StudioError
+from studio.kernels.buffers import Lease
+from studio.kernels.compiled import inlined, kernel
+from studio.kernels.simd import (
+    absolute,
+    broadcast,
+    fetch_add,
+    fma,
+    lane_numbers,
+    lane_sum,
+    load,
+    select,
+    store,
+    store3,
+)
+from studio.kernels.workers import run, worker_count
+
+RADIUS = 5
+_BAND = 8  # image rows that a worker takes at a time
+_PAD = 16  # zeros on both sides of a scratch row, at least 3 * RADIUS
+_LEAST_WIDTH = 16  # pixels; narrower images get columns of weight 0
+_TAPS = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / 1.5) ** 2)
+_WINDOW = (_TAPS / _TAPS.sum()).astype(np.float32)
+
+
+class _Problem(NamedTuple):
+    """Flat float32 arrays of B images of H rows of 3 W values."""
+
+    render: np.ndarray  # [B * H * W * 3]
+    target: np.ndarray  # [B * H * W * 3]
+    weight: np.ndarray  # [B * H * W], or a single number for all
+    window: np.ndarray  # [11] sums to 1
+    count: int  # B * H rows
+    height: int  # H
+    width: int  # W, at least 16
+
+
+def photometric_loss(
+    render: Tensor,  # [B, H, W, 3]
+    target: Tensor,  # [B, H, W, 3]
+    weight: Tensor | None = None,  # [B, H, W] ≥ 0
+    ssim_weight: float = 0.2,
+) -> Tensor:
+    """(1 − λ)·mean |render − target| + λ·(1 − mean SSIM), means weighted by pixel; λ is ``ssim_weight``.
+
+    The gradient flows to ``render`` only. Weights say how much a pixel counts, not what its neighbours' windows see.
+    Returns a scalar; 0 where all weights are.
+
+    Raises:
+        StudioError: shapes do not fit together.
+    """
+    _check(render, target, weight)
+    if render.device.type != "cpu":
+        return _loss_of_map(render, target, weight, ssim_weight)
+    return _Photometric.apply(render, target, weight, ssim_weight)
+
+
+def ssim(
+    a: Tensor,  # [B, H, W, 3]
+    b: Tensor,  # [B, H, W, 3]
+) -> Tensor:
+    """SSIM of every pixel and channel [B, H, W, 3], without gradients; average it over any mask.
+
+    Raises:
+        StudioError: shapes do not fit together.
+    """
+    _check(a, b, None)
+    with torch.no_grad():
+        if a.device.type != "cpu":
+            return ssim_reference(a, b)
+        problem, lease = _problem(a, b, None), Lease()
+        maps, _ = _first_pass(lease, problem, 0.0, gradient=False)
+        return torch.from_numpy(maps[0].reshape(*a.shape[:2], problem.width, 3)[:, :, : a.shape[2]].copy())
+
+
+def ssim_reference(
+    a: Tensor,  # [B, H, W, 3]
+    b: Tensor,  # [B, H, W, 3]
+) -> Tensor:
+    """The same map in plain torch, of any float type and device, differentiable."""
+    window = torch.as_tensor(_TAPS / _TAPS.sum(), dtype=a.dtype, device=a.device)
+    planes = torch.cat((a, b, a * a + b * b, a * b), dim=-1).permute(0, 3, 1, 2)
+    kernel_2d = (window[:, None] * window)[None, None].expand(planes.shape[1], 1, -1, -1)
+    filtered = torch.nn.functional.conv2d(planes, kernel_2d, padding=RADIUS, groups=planes.shape[1])
+    mean_a, mean_b, squares, product = filtered.permute(0, 2, 3, 1).split(3, dim=-1)
+    numerator = (2 * mean_a * mean_b + 1e-4) * (2 * (product - mean_a * mean_b) + 9e-4)
+    energy = mean_a**2 + mean_b**2
+    return numerator / ((energy + 1e-4) * (squares - energy + 9e-4))
+
+
+def _loss_of_map(render: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
+    """The loss in plain torch."""
+    error = (1 - ssim_weight) * (render - target).abs() + ssim_weight * (1 - ssim_reference(render, target))
+    if weight is None:
+        return error.mean()
+    return (error.mean(dim=-1) * weight).sum() / weight.sum().clamp(min=1e-12)
+
+
+class _Photometric(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, render: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
+        problem = _problem(render, target, weight)
+        uniform = problem.weight.size == 1
+        total = float(problem.count * problem.width if uniform else problem.weight.sum(dtype=np.float64))
+        scale, lease = 1.0 / (3.0 * total) if total > 0 else 0.0, Lease()
+        maps, sums = _first_pass(lease, problem, ssim_weight * scale, gradient=ctx.needs_input_grad[0])
+        if ctx.needs_input_grad[0]:
+            gradient = torch.empty(problem.count, problem.width, 3)
+            _run_bands(
+                _gradient_rows, problem, maps, np.float32((1 - ssim_weight) * scale), gradient.numpy().reshape(-1)
+            )
+            ctx.gradient = gradient[:, : render.shape[2]].reshape(render.shape)
+        absolute_error, similarity = sums.sum(axis=0)
+        loss = (1 - ssim_weight) * absolute_error * scale + ssim_weight * (3.0 * total * scale - similarity * scale)
+        return torch.tensor(loss, dtype=torch.float32)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.gradient * cotangent, None, None, None
+
+
+def _check(render: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    fits = render.ndim == 4 and render.shape[-1] == 3 and render.shape == target.shape
+    if not fits or (weight is not None and weight.shape != render.shape[:-1]):
+        shapes = [tuple(value.shape) for value in (render, target, weight) if value is not None]
+        raise StudioError(
+            "images do not fit together", got=shapes, expected="render and target [B, H, W, 3], weight [B, H, W]"
+        )
+
+
+def _problem(render: Tensor, target: Tensor, weight: Tensor | None) -> _Problem:
+    batch, height, width, _ = render.shape
+    missing = _LEAST_WIDTH - width
+    if missing > 0:
+        weight = render.new_ones(render.shape[:3]) if weight is None else weight
+        weight = torch.nn.functional.pad(weight, (0, missing))
+        render, target = (torch.nn.functional.pad(image, (0, 0, 0, missing)) for image in (render, target))
+    flat = [
+        np.ones(1, np.float32) if value is None else value.detach().float().contiguous().numpy().reshape(-1)
+        for value in (render, target, weight)
+    ]
+    return _Problem(*flat, _WINDOW, batch * height, height, max(width, _LEAST_WIDTH))
+
+
+def _first_pass(lease: Lease, problem: _Problem, scale: float, gradient: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Derivative maps [3, B * H * 3 W] (without gradient: the SSIM map [1, …]) and each row's L1 and SSIM [B * H, 2]."""
+    planes = lease.array("ssim_maps", (3 if gradient else 1, problem.render.size))
+    sums = np.empty((problem.count, 2), np.float64)
+    _run_bands(_moment_rows, problem, planes, np.float32(scale), gradient, sums)
+    return planes, sums
+
+
+def _run_bands(band_kernel: Any, problem: _Problem, *args: Any) -> None:
+    workers = worker_count()
+    row = -(-3 * problem.width // 16) * 16 + 2 * _PAD
+    lease = Lease()
+    scratch = lease.array("ssim_rows", (workers, 5, row))
+    scratch[:] = 0.0
+    run(band_kernel, workers, np.zeros(1, np.int64), scratch, problem, *args)
+
+
+@inlined
+def _filter_row(row, at, window):
+    """Horizontal filter of an interleaved scratch row at ``at``; the window is symmetric."""
+    total = window[RADIUS] * load(row, at)
+    for tap in range(RADIUS):
+        distance = 3 * (RADIUS - tap)
+        total = fma(window[tap], load(row, at - distance) + load(row, at + distance), total)
+    return total
+
+
+@inlined
+def _block(index, length):
+    """Blocks of 16 values; the last one overlaps its neighbour rather than reach past the end."""
+    return min(16 * index, length - 16)
+
+
+@inlined
+def _spread_weights(problem, row, into):
+    """One row of weights, each three times."""
+    if problem.weight.size == 1:
+        for k in range(_PAD, _PAD + 3 * problem.width):
+            into[k] = problem.weight[0]
+    else:
+        for block in range((problem.width + 15) // 16):
+            x = _block(block, problem.width)
+            w = load(problem.weight, row * problem.width + x)
+            store3(into, _PAD + 3 * x, w, w, w)
+
+
+@kernel
+def _moment_rows(worker, workers, counter, scratch, problem, maps, scale, gradient, sums):
+    """SSIM of every row, and its weighted derivatives to the window's E[a], E[a² + b²] and E[ab] (a is the render)."""
+    length, window = 3 * problem.width, problem.window
+    row_a, row_b, row_s, row_p = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2], scratch[worker, 3]
+    weights, zero, lanes = scratch[worker, 4], broadcast(np.float32(0.0)), lane_numbers()
+    while True:
+        first = fetch_add(counter, 0) * _BAND
+        if first >= problem.count:
+            break
+        for row in range(first, min(first + _BAND, problem.count)):
+            y = row % problem.height
+            for block in range((length + 15) // 16):
+                at = _block(block, length)
+                sum_a, sum_b, sum_s, sum_p = zero, zero, zero, zero
+                for tap in range(max(-RADIUS, -y), min(RADIUS + 1, problem.height - y)):
+                    a, b = (
+                        load(problem.render, (row + tap) * length + at),
+                        load(problem.target, (row + tap) * length + at),
+                    )
+                    wa, wb = window[tap + RADIUS] * a, window[tap + RADIUS] * b
+                    sum_a, sum_b = sum_a + wa, sum_b + wb
+                    sum_s, sum_p = fma(wa, a, fma(wb, b, sum_s)), fma(wa, b, sum_p)
+                store(row_a, _PAD + at, sum_a)
+                store(row_b, _PAD + at, sum_b)
+                store(row_s, _PAD + at, sum_s)
+                store(row_p, _PAD + at, sum_p)
+            _spread_weights(problem, row, weights)
+            error, similarity = zero, zero
+            for block in range((length + 15) // 16):
+                at = _block(block, length)
+                k, out = _PAD + at, row * length + at
+                a, b = _filter_row(row_a, k, window), _filter_row(row_b, k, window)
+                energy, product = fma(a, a, b * b), a * b
+                n1 = fma(2.0, product, 1e-4)
+                n2 = fma(2.0, _filter_row(row_p, k, window) - product, 9e-4)
+                d1, d2 = energy + 1e-4, _filter_row(row_s, k, window) - energy + 9e-4
+                inverse = 1.0 / (d1 * d2)
+                value, weight = n1 * n2 * inverse, load(weights, k)
+                fresh = select(lanes + np.float32(at) >= np.float32(16 * block), weight, 0.0)
+                similarity = fma(fresh, value, similarity)
+                error = fma(fresh, absolute(load(problem.render, out) - load(problem.target, out)), error)
+                if gradient:
+                    by_product, by_squares = 2.0 * n1 * inverse, -(value / d2)
+                    by_mean = 2.0 * (b * n2 * inverse - a * value / d1) - by_product * b - 2.0 * by_squares * a
+                    amount = weight * (-scale)
+                    store(maps[0], out, amount * by_mean)
+                    store(maps[1], out, amount * by_squares)
+                    store(maps[2], out, amount * by_product)
+                else:
+                    store(maps[0], out, value)
+            sums[row, 0] = lane_sum(error)
+            sums[row, 1] = lane_sum(similarity)
+
+
+@kernel
+def _gradient_rows(worker, workers, counter, scratch, problem, maps, scale, gradient):
+    """Gradient to the render: the windows' transposes of the three maps, and the signs of the L1 error."""
+    length, window = 3 * problem.width, problem.window
+    row_m, row_s, row_p, weights = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2], scratch[worker, 4]
+    map_m, map_s, map_p, zero = maps[0], maps[1], maps[2], broadcast(np.float32(0.0))
+    while True:
+        first = fetch_add(counter, 0) * _BAND
+        if first >= problem.count:
+            break
+        for row in range(first, min(first + _BAND, problem.count)):
+            y = row % problem.height
+            for block in range((length + 15) // 16):
+                at = _block(block, length)
+                sum_m, sum_s, sum_p = zero, zero, zero
+                for tap in range(max(-RADIUS, -y), min(RADIUS + 1, problem.height - y)):
+                    g, k = window[tap + RADIUS], (row + tap) * length + at
+                    sum_m, sum_s = fma(g, load(map_m, k), sum_m), fma(g, load(map_s, k), sum_s)
+                    sum_p = fma(g, load(map_p, k), sum_p)
+                store(row_m, _PAD + at, sum_m)
+                store(row_s, _PAD + at, sum_s)
+                store(row_p, _PAD + at, sum_p)
+            _spread_weights(problem, row, weights)
+            for block in range((length + 15) // 16):
+                at = _block(block, length)
+                k, out = _PAD + at, row * length + at
+                a, b = load(problem.render, out), load(problem.target, out)
+                similarity = fma(b, _filter_row(row_p, k, window), _filter_row(row_m, k, window))
+                similarity = fma(2.0 * a, _filter_row(row_s, k, window), similarity)
+                sign = select(a > b, 1.0, 0.0) - select(a < b, 1.0, 0.0)
+                store(gradient, out, fma(sign * scale, load(weights, k), similarity))
