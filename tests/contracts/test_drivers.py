@@ -1,0 +1,99 @@
+"""What every driver keeps: found by discovery, tried on its example in driver_examples.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from reenact.drivers import Driver, Driving, driver_class, drivers
+from studio.codes import SPACES, CodeTrack
+from studio.errors import StudioError
+
+
+def _examples() -> Mapping[str, Callable[[Path], Driver]]:
+    path = Path(__file__).with_name("driver_examples.py")
+    spec = importlib.util.spec_from_file_location("driver_examples", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return typing.cast("Mapping[str, Callable[[Path], Driver]]", module.EXAMPLES)
+
+
+EXAMPLES = _examples()
+
+
+@pytest.fixture(params=sorted(drivers()))
+def example(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
+    assert request.param in EXAMPLES, f"driver {request.param} needs an example in tests/contracts/driver_examples.py"
+    return EXAMPLES[request.param](tmp_path)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_gives_whole_codes_of_a_known_space(example: Driver) -> None:
+    driving = example.drive()
+    assert isinstance(driving, Driving)
+    track = driving.track
+    space = track.codes.space
+    assert SPACES[space.name].hash == space.hash
+    assert len(track) > 0
+    assert track.fps > 0
+    assert bool(track.valid.any())
+    for name, value in track.codes.tensors().items():
+        assert value.dtype == torch.float32, name
+        assert bool(torch.isfinite(value).all()), name
+    assert float(track.codes.expression.min()) >= space.low
+    assert float(track.codes.expression.max()) <= space.high
+    rotation = track.codes.head_to_world[:, :3, :3]
+    assert torch.allclose(rotation @ rotation.transpose(1, 2), torch.eye(3).expand_as(rotation), atol=1e-4)
+    assert torch.allclose(torch.linalg.det(rotation), torch.ones(len(track)), atol=1e-4)
+
+
+def test_says_where_its_codes_come_from(example: Driver) -> None:
+    driving = example.drive()
+    assert "expression" in driving.track.provenance
+    assert driving.parents
+    if driving.audio is not None:
+        assert abs(driving.audio.duration - len(driving.track) / driving.track.fps) < 0.5
+
+
+def test_drives_the_same_twice_and_leaves_its_source_alone(example: Driver, tmp_path: Path) -> None:
+    first = example.drive()
+    before = _contents(tmp_path)
+    second = example.drive()
+    assert _contents(tmp_path) == before
+    for name, value in first.track.codes.tensors().items():
+        assert torch.equal(value, second.track.codes.tensors()[name]), name
+
+
+def test_survives_being_stored(example: Driver, tmp_path: Path) -> None:
+    track = example.drive().track
+    track.save(tmp_path / "stored")
+    back = CodeTrack.load(tmp_path / "stored")
+    assert back.fps == track.fps
+    for name, value in track.codes.tensors().items():
+        assert torch.equal(value, back.codes.tensors()[name]), name
+
+
+def test_settings_are_frozen_and_a_missing_source_is_one_line(example: Driver, tmp_path: Path) -> None:
+    assert dataclasses.is_dataclass(example)
+    assert isinstance(example.relative, bool)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        example.source = tmp_path  # type: ignore[attr-defined]
+    missing = dataclasses.replace(example, source=tmp_path / "nowhere")  # type: ignore[type-var]
+    with pytest.raises(StudioError, match="nowhere"):
+        missing.drive()
+
+
+def test_unknown_driver_names_those_there_are() -> None:
+    with pytest.raises(StudioError, match=r"livelink.*track"):
+        driver_class("telepathy")
