@@ -23,6 +23,7 @@ from studio.cli.nearest import did_you_mean
 from studio.errors import StudioError
 
 _SETTING = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
+_NUMBERS = re.compile(r"\[[\d\s.,+-]*\]")  # a list of numbers, such as a size
 
 
 def compose_jobs(verb: str, settings: Sequence[str], multirun: bool = False) -> list[DictConfig]:
@@ -31,18 +32,18 @@ def compose_jobs(verb: str, settings: Sequence[str], multirun: bool = False) -> 
     Raises:
         StudioError: a setting that is not key=value, an unknown key or choice, a value that does not parse.
     """
-    pairs = [_split(verb, setting) for setting in settings]
     groups = default_choices(verb)
-    chosen = [f"{key}={value}" for key, value in pairs if key in groups]
+    pairs = [_with_source(*_split(verb, setting), groups) for setting in settings]
+    first: list[str] = []
     for key, value in pairs:
         if key in groups:
-            _check_choices(key, value.split(",") if multirun else [value])
-    base = _compose(verb, _first_of_each(chosen) if multirun else chosen)
-    for key, _ in pairs:
-        if key not in groups:
-            _check_key(verb, key, base, groups)
-    literal = [key if key in groups else _literal(key, value, base, multirun) for key, value in pairs]
-    overrides = [f"{key}={value}" if key in groups else text for (key, value), text in zip(pairs, literal)]
+            choices = value.split(",") if multirun else [value]
+            _check_choices(key, choices)
+            first.append(f"{key}={choices[0]}")
+    base = _compose(verb, first)
+    overrides = [
+        f"{key}={value}" if key in groups else _override(verb, key, value, base, multirun) for key, value in pairs
+    ]
     jobs = _sweep(overrides) if multirun else [overrides]
     return [_compose(verb, job) for job in jobs]
 
@@ -58,7 +59,7 @@ def to_config(verb: str, composed: DictConfig) -> Config:
             next=f"studio {verb} --help",
         )
     values: Any = _guarded(lambda: OmegaConf.to_container(composed, resolve=True))
-    return Config(verb, values)
+    return Config(values)
 
 
 def _split(verb: str, setting: str) -> tuple[str, str]:
@@ -70,19 +71,21 @@ def _split(verb: str, setting: str) -> tuple[str, str]:
     return match["key"], match["value"]
 
 
+def _with_source(key: str, value: str, groups: dict[str, str]) -> tuple[str, str]:
+    """``driver=other.mp4`` is short for ``driver.source=other.mp4``, where the choices of a group have a source."""
+    if key not in groups or value in group_choices(key) or not re.search(r"[./\\]", value):
+        return key, value
+    default = CONFIGS / key / f"{groups[key]}.yaml"
+    has_source = any(line.startswith("source:") for line in default.read_text(encoding="utf-8").splitlines())
+    return (f"{key}.source" if has_source else key), value
+
+
 def _check_choices(group: str, choices: Sequence[str]) -> None:
     valid = group_choices(group)
     for choice in choices:
         if choice not in valid:
             near = did_you_mean(choice, valid)
             raise StudioError(f"unknown choice of {group}", got=choice, expected=near or " | ".join(valid))
-
-
-def _check_key(verb: str, key: str, base: DictConfig, groups: dict[str, str]) -> None:
-    valid = [*_leaves(base), *groups]
-    if key not in valid:
-        near = did_you_mean(key, valid)
-        raise StudioError("unknown setting", got=key, expected=near or ", ".join(valid), next=f"studio {verb} --help")
 
 
 def _leaves(node: DictConfig, prefix: str = "") -> list[str]:
@@ -94,10 +97,14 @@ def _leaves(node: DictConfig, prefix: str = "") -> list[str]:
     return names
 
 
-def _literal(key: str, value: str, base: DictConfig, multirun: bool) -> str:
-    """A hydra override for one setting: text as it stands, all else in hydra's grammar."""
-    node = OmegaConf.select(base, key, throw_on_missing=False)
-    is_text = node is None or isinstance(node, str)
+def _override(verb: str, key: str, value: str, base: DictConfig, multirun: bool) -> str:
+    """One setting in hydra's grammar: text quoted, so that it is taken as it stands, all else as written."""
+    valid = _leaves(base)
+    if key not in valid:
+        near = did_you_mean(key, valid)
+        raise StudioError("unknown setting", got=key, expected=near or ", ".join(valid), next=f"studio {verb} --help")
+    default = OmegaConf.select(base, key)
+    is_text = isinstance(default, str) or (default is None and not _NUMBERS.fullmatch(value))
     if not is_text or value == "null" or (multirun and _parses(f"{key}={value}")):
         return f"{key}={value}"
     parts = value.split(",") if multirun else [value]
@@ -117,10 +124,6 @@ def _parses(override: str) -> bool:
     return True
 
 
-def _first_of_each(chosen: Sequence[str]) -> list[str]:
-    return [override.partition(",")[0] for override in chosen]
-
-
 def _sweep(overrides: list[str]) -> list[list[str]]:
     parsed = _guarded(lambda: OverridesParser.create().parse_overrides(overrides))
     batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
@@ -128,9 +131,18 @@ def _sweep(overrides: list[str]) -> list[list[str]]:
 
 
 def _compose(verb: str, overrides: list[str]) -> DictConfig:
+    """Hydra composes the chosen groups; settings are set afterwards, since some share their name with a group."""
+    groups = default_choices(verb)
+    parsed = _guarded(lambda: OverridesParser.create().parse_overrides(overrides))
+
     def composed() -> DictConfig:
+        chosen = [item.input_line for item in parsed if item.key_or_group in groups]
         with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-            return hydra_compose(config_name=verb, overrides=overrides)
+            config = hydra_compose(config_name=verb, overrides=chosen)
+        for item in parsed:
+            if item.key_or_group not in groups:
+                OmegaConf.update(config, item.key_or_group, item.value())
+        return config
 
     return _guarded(composed)
 

@@ -14,29 +14,44 @@ Built = TypeVar("Built")
 
 @dataclass(frozen=True)
 class Config:
-    """Settings by name, as plain values; groups are nested mappings."""
+    """Settings by name, as plain values; groups are nested mappings.
 
-    verb: str
+    Args:
+        values: the settings.
+        name: dotted name of the group that they are, empty for those of a verb.
+    """
+
     values: Mapping[str, Any]
+    name: str = ""
 
-    def get(self, name: str, hint: type[Built]) -> Built:
-        """A setting of a type. Raises StudioError when the value is of another."""
-        return convert(self.values[name], hint, name)
+    def get(self, name: str, hint: Any) -> Any:
+        """A setting of a type, such as ``int | None``. Raises StudioError when the value is of another."""
+        return convert(self.values[name], hint, f"{self.name}.{name}".strip("."))
 
     def path(self, name: str) -> Path:
         """A path; ``~`` is the user's home."""
-        return self.get(name, Path).expanduser()
+        path: Path = self.get(name, Path)
+        return path.expanduser()
 
     def optional_path(self, name: str) -> Path | None:
         """A path, or None where the setting is null."""
         return None if self.values[name] is None else self.path(name)
 
     def text(self, name: str) -> str:
-        return self.get(name, str)
+        return str(self.get(name, str))
 
     def flag(self, name: str) -> bool:
-        return self.get(name, bool)
+        return bool(self.get(name, bool))
 
     def build(self, cls: type[Built], group: str, **more: Any) -> Built:
         """The dataclass of a group of settings; ``more`` are fields that do not come from the group."""
-        return build(cls, {**self.values[group], **more}, group)
+        return self.group(group).to(cls, **more)
+
+    def to(self, cls: type[Built], **more: Any) -> Built:
+        """These settings as a dataclass; ``kind``, which chose the dataclass, is not one of its fields."""
+        own = {name: value for name, value in self.values.items() if name != "kind"}
+        return build(cls, {**own, **more}, self.name)
+
+    def group(self, name: str) -> Config:
+        """A group of settings as settings of their own."""
+        return Config(self.values[name], f"{self.name}.{name}".strip("."))

@@ -40,7 +40,8 @@ def verb_help(verb: str) -> str:
     for group, default in default_choices(verb).items():
         choices = [f"{choice} ({_comments(CONFIGS / group / f'{choice}.yaml')[0]})" for choice in group_choices(group)]
         lines = [f"{group}={default}", *(f"    {choice}" for choice in choices)]
-        parts.append("\n".join([*lines, *_settings(CONFIGS / group / f"{default}.yaml", f"{group}.")]))
+        prefix = "" if group == "recipe" else f"{group}."
+        parts.append("\n".join([*lines, *_settings(CONFIGS / group / f"{default}.yaml", prefix)]))
     return "\n\n".join(parts)
 
 
@@ -56,7 +57,8 @@ def group_choices(group: str) -> list[str]:
 
 
 def _comments(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    """The comment lines at the top, without hydra's own (``# @package …``)."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]
     count = next((index for index, line in enumerate(lines) if not line.startswith("# ")), len(lines))
     return [line[2:] for line in lines[:count]]
 

@@ -1,0 +1,52 @@
+"""``studio drive``: an avatar driven by a video, a stored track or another source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.cli.build import build
+from studio.cli.config import Config
+from studio.cli.finish import finish
+from studio.errors import StudioError
+from studio.folders import next_free
+
+if TYPE_CHECKING:
+    from reenact.drivers import Driver
+
+
+def run(config: Config) -> None:
+    """Drive the avatar and render it."""
+    from reenact.drive import DriveConfig, drive_video
+    from reenact.render import RenderConfig
+    from reenact.retarget import RetargetConfig
+
+    avatar, source = config.path("avatar"), config.group("driver").path("source")
+    out = config.optional_path("out") or default_video(avatar, source)
+    settings = DriveConfig(
+        relative=config.get("relative", bool | None),
+        retarget=config.build(RetargetConfig, "retarget"),
+        render=config.build(RenderConfig, "render"),
+    )
+    drive_video(avatar, make_driver(config.values["driver"]), out, settings, resume=config.flag("resume"))
+    finish(out, next="view", avatar=avatar)
+
+
+def make_driver(settings: dict[str, Any]) -> Driver:
+    """The driver of a group of settings; ``kind: auto`` takes folders for tracks and files for videos."""
+    from reenact.drivers import driver_class
+
+    values = dict(settings)
+    kind, source = values.pop("kind"), Path(values["source"]).expanduser()
+    if not source.exists():
+        raise StudioError(f"no such driver: {source}", expected="a video, a capture or a track", next="check the path")
+    if kind == "auto":
+        kind = "track" if source.is_dir() else "video"
+    return build(driver_class(kind), {**values, "source": source}, "driver")
+
+
+def default_video(avatar: Path, source: Path) -> Path:
+    """A free name in outputs/ that tells whose avatar is driven by what."""
+    owner = avatar.resolve().parent.name if avatar.name == "avatar" else avatar.name
+    folder = next_free(Path("outputs") / f"{owner}_{source.stem}")
+    return next(path for path in (folder.with_name(f"{folder.name}.mp4"),))

@@ -1,0 +1,44 @@
+"""``studio train``: an avatar from a tracked capture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studio.cli.config import Config
+from studio.cli.finish import finish
+from studio.cli.rooms import chosen_head, only_track
+from studio.errors import StudioError
+
+
+def run(config: Config) -> None:
+    """Train and leave a run folder with the avatar in it."""
+    capture = config.path("capture")
+    out = config.optional_path("out") or Path("runs") / (capture.resolve().parent.name or "avatar")
+    avatar = train_avatar(config, capture, config.values["track"], out)
+    finish(out, avatar, next="eval", run=out, capture=capture)
+
+
+def train_avatar(config: Config, capture_folder: Path, track_name: str | None, out: Path) -> Path:
+    """Train the kind of avatar that the group ``avatar`` chooses; returns the avatar folder in ``out``."""
+    from studio.captures import open_capture
+
+    capture = open_capture(capture_folder)
+    settings = config.group("avatar")
+    kind = settings.text("kind")
+    common = {"kernels": config.text("kernels"), "seed": config.get("seed", int)}
+    resume = config.flag("resume")
+    if kind == "static_splats":
+        from recon.train_static import StaticConfig, train_static
+
+        return train_static(capture, settings.to(StaticConfig, **common), out, resume=resume)
+    from recon.train import TrainConfig, train
+    from studio.cli.progress import step_bar
+
+    if capture.fps == 0:
+        raise StudioError(
+            f"{capture_folder} shows a single moment", expected="a clip", next="train it with avatar=static_splats"
+        )
+    head = chosen_head(config)
+    track = capture.track(track_name or only_track(capture))
+    with step_bar("train") as on_step:
+        return train(capture, track, head, settings.to(TrainConfig, **common), out, on_step, resume)
