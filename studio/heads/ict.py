@@ -99,6 +99,18 @@ def triangles(
     return halves[0], halves[1], owner
 
 
+def write_landmark_table(
+    path: Path,  # the model's file or folder
+    faces: np.ndarray,  # [478]
+    bary: np.ndarray,  # [478, 3]
+) -> None:
+    """Store measured correspondences as the package's table, in terms of the vertices of the original files."""
+    files = read_ict(path)
+    kept = np.isin(files.materials, list(TILES))
+    corners, _, _ = triangles(files.faces[kept], files.faces_uv[kept])
+    np.savez_compressed(LANDMARK_TABLE, corners=corners[faces].astype(np.uint16), bary=bary.astype(np.float32))
+
+
 def _arkit(shapes: Mapping[str, np.ndarray], count: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """ICT's shapes as the 52 channels [52, V, 3], and the channels that none of them makes."""
     basis, absent = np.zeros((len(ARKIT52), count, 3), dtype=np.float32), []
@@ -121,8 +133,9 @@ def _landmarks(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         return np.zeros(LANDMARKS, np.int64), np.full((LANDMARKS, 3), 1 / 3), np.zeros(LANDMARKS, np.bool_)
     index_of = {tuple(sorted(triple)): index for index, triple in enumerate(corners.tolist())}
     with np.load(LANDMARK_TABLE, allow_pickle=False) as table:
-        order = np.argsort(table["corners"], axis=1)
-        ordered = np.take_along_axis(table["corners"], order, axis=1)
+        corners_of = table["corners"].astype(np.int64)
+        order = np.argsort(corners_of, axis=1)
+        ordered = np.take_along_axis(corners_of, order, axis=1)
         bary = np.take_along_axis(table["bary"].astype(np.float64), order, axis=1)
     faces = np.array([index_of[tuple(triple)] for triple in ordered.tolist()])
     place = np.argsort(np.argsort(corners[faces], axis=1), axis=1)
