@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from studio.heads.procedural import eyes
+from studio.heads.procedural.layout import Ints
 from studio.heads.procedural.parts import Part, strip_faces
 from studio.heads.procedural.skull import Array, front_coordinates, loft, relief, smoothstep
 
 # Level of the hairline (in sections of the loft) by angle from the front, in degrees.
 _HAIRLINE: Array = np.array(
-    [[0, 4.0], [18, 4.05], [32, 3.75], [44, 4.5], [54, 5.6], [62, 6.2], [70, 7.3], [76, 7.6], [82, 6.6], [92, 6.25],
+    [[0, 4.15], [18, 4.1], [32, 3.9], [44, 4.5], [54, 5.5], [62, 6.1], [70, 7.0], [77, 7.3], [84, 6.7], [94, 6.3],
      [108, 6.9], [120, 9.2], [135, 11.6], [160, 12.6], [180, 12.8]]
 )  # fmt: skip
 
@@ -29,44 +30,72 @@ def loft_normal(angle: Array, level: Array) -> Array:
     return normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
 
 
-def hair() -> Part:
-    """A cap of hair with volume on top, locks as ridges, and its edge tucked into the scalp."""
-    columns, rows = 84, 18
-    around = (np.arange(columns) + 0.5) / columns * 2 * np.pi - np.pi
-    t = np.concatenate((np.linspace(0.02, 0.97, rows - 2), [1.0, 1.0]))
-    share, angle = np.meshgrid(t, around, indexing="ij")
+def _hair_surface(angle: Array, share: Array, lift: Array | float = 0.0) -> Array:
+    """Points [N, 3] on the outside of the hair; share runs from the crown (0) to the hairline (1)."""
     level = np.clip(share * hairline(angle), 0.04, None)
-    front, side = np.clip(np.cos(angle), 0, 1), np.abs(np.sin(angle))
-    volume = (
-        9.0
-        + 7.0 * front * smoothstep(0.0, 0.9, share)
-        - 2.5 * side * share
-        - 4.0 * np.clip(-np.cos(angle), 0, 1) * share
-    )
-    locks = np.sin(11 * angle + 4.0 * share) + 0.6 * np.sin(23 * angle - 7.0 * share + 1.0)
-    volume = volume + 0.9 * locks * smoothstep(0.05, 0.4, share)
-    edge = np.concatenate((np.ones(rows - 4), [0.92, 0.72, 0.25, -0.35]))[:, None]
-    offset = volume * edge
-    base = loft(angle.ravel(), level.ravel())
-    points = base + loft_normal(angle.ravel(), level.ravel()) * offset.reshape(-1, 1)
-    points[:, 1] += (3.0 * np.exp(-(((share - 0.0) / 0.3) ** 2))).ravel()
-    faces = strip_faces(rows, columns, wrap=True)
-    top = len(points)
-    points = np.concatenate((points, [[0.0, 135.5, -80.0]]))
+    front, back = np.clip(np.cos(angle), 0.0, 1.0), np.clip(-np.cos(angle), 0.0, 1.0)
+    volume = 10.5 + 5.0 * front**2 * smoothstep(0.1, 0.8, share) - 3.0 * np.abs(np.sin(angle)) * share - 5.0 * back * share
+    locks = np.sin(9 * angle + 3.0 * share + 0.7) + 0.7 * np.sin(21 * angle - 8.0 * share)
+    volume = volume + 0.8 * locks * smoothstep(0.05, 0.4, share)
+    edge = np.sqrt(np.clip(1.0 - np.clip(share, 0.0, 1.0) ** 7, 0.0, 1.0))
+    offset = volume * edge - 0.6 * (1.0 - edge) + lift
+    points = loft(angle, level) + loft_normal(angle, level) * offset[:, None]
+    points[:, 1] += 3.0 * np.exp(-((share / 0.3) ** 2))
+    return points
+
+
+def _cap() -> tuple[Array, Ints, Array]:
+    """Vertices, faces and uv of the cap of hair."""
+    columns, rows = 72, 17
+    around = (np.arange(columns) + 0.5) / columns * 2 * np.pi - np.pi
+    share, angle = np.meshgrid(np.linspace(0.0, 1.0, rows + 1)[1:] ** 0.85, around, indexing="ij")
+    points = np.concatenate((_hair_surface(angle.ravel(), share.ravel()), [[0.0, 135.5, -80.0]]))
     first = np.arange(columns)
-    fan = np.stack((np.full(columns, top), first, np.roll(first, -1)), axis=-1)
+    fan = np.stack((np.full(columns, len(points) - 1), first, np.roll(first, -1)), axis=-1)
     uv = np.stack(((angle.ravel() + np.pi) / (2 * np.pi), share.ravel()), axis=-1)
-    uv[-columns:, 1] = 1.0
-    return Part("hair", points, np.concatenate((faces, fan)), np.concatenate((uv, [[0.5, 0.0]])))
+    return points, np.concatenate((strip_faces(rows, columns, wrap=True), fan)), np.concatenate((uv, [[0.5, 0.0]]))
+
+
+def _locks() -> tuple[Array, Ints, Array]:
+    """Tapering locks that lie on the cap, swept to one side at the front, their tips a little over the hairline."""
+    rng = np.random.default_rng(5)
+    number, steps = 64, 7
+    angle = np.linspace(-np.pi, np.pi, number, endpoint=False) * 0.97 + rng.normal(0, 0.04, number)
+    front = np.clip(np.cos(angle), 0.0, 1.0)
+    start = rng.uniform(0.25, 0.6, number)
+    end = rng.uniform(0.9, 1.0, number) + 0.07 * front * rng.uniform(0.3, 1.0, number)
+    sweep = (0.42 * front + 0.05) * rng.uniform(0.5, 1.1, number)
+    t = np.linspace(0.0, 1.0, steps)[:, None]
+    share = start + (end - start) * t
+    width = 0.085 * np.sin(np.pi * np.clip(0.12 + 0.88 * t, 0, 1)) ** 0.8 * rng.uniform(0.6, 1.2, number)
+    lift = 1.6 * np.sin(np.pi * t) + rng.uniform(-0.3, 0.8, number) + 2.0 * np.clip(share - 0.93, 0, None) * 10
+    points, uvs = [], []
+    for side in (-1.0, 1.0):
+        at = angle - sweep * t**1.5 + 0.5 * side * width
+        points.append(_hair_surface(at.ravel(), share.ravel(), (lift - 0.9 * (side > 0)).ravel()))
+        strand = (angle + np.pi) / (2 * np.pi) + 0.012 * side
+        uvs.append(np.stack((np.broadcast_to(strand, share.shape), share), axis=-1).reshape(-1, 2))
+    index = np.arange(2 * steps * number).reshape(2, steps, number)
+    a, b, c, d = index[0, :-1], index[0, 1:], index[1, 1:], index[1, :-1]
+    faces = np.concatenate([np.stack(corners, -1).reshape(-1, 3) for corners in ((a, b, c), (a, c, d))])
+    return np.concatenate(points), faces, np.clip(np.concatenate(uvs), 0.0, 1.0)
+
+
+def hair() -> Part:
+    """Short hair: a cap with volume, and locks on it that break its outline."""
+    cap, cap_faces, cap_uv = _cap()
+    locks, lock_faces, lock_uv = _locks()
+    faces = np.concatenate((cap_faces, lock_faces + len(cap)))
+    return Part("hair", np.concatenate((cap, locks)), faces, np.concatenate((cap_uv, lock_uv)))
 
 
 def brow() -> Part:
     """The left eyebrow: a low ridge that follows the brow."""
     t = np.linspace(0.0, 1.0, 13)
     middle = np.stack((9.5 + 39.0 * t, 14.0 + 7.2 * np.sin(np.pi * 0.93 * t**0.85) ** 0.9 - 1.0 * t), axis=-1)
-    half = 3.3 * np.clip((1.0 - t**2.2), 0.0, 1) * (0.55 + 0.45 * np.minimum(t / 0.15, 1.0)) + 0.15
+    half = 3.3 * np.clip((1.0 - t**2.2), 0.0, 1) * (0.3 + 0.7 * np.sqrt(np.minimum(t / 0.18, 1.0))) + 0.12
     rows = []
-    for across, lift in ((1.0, -0.3), (0.5, 0.75), (-0.4, 0.85), (-1.0, -0.3)):
+    for across, lift in ((1.0, -0.3), (0.5, 0.5), (-0.4, 0.55), (-1.0, -0.3)):
         xy = middle + np.stack((-0.25 * across * half, across * half), axis=-1)
         angle, level = front_coordinates(xy, np.arcsin(np.clip(xy[:, 0] / 75.0, 0, 1)), np.full(len(xy), 6.0))
         surface = relief(loft(angle, level))
@@ -75,7 +104,7 @@ def brow() -> Part:
     return Part("brows", np.concatenate(rows), strip_faces(4, len(t)), np.stack((u, v), -1).reshape(-1, 2))
 
 
-_LASHES = ((1.0, 26, 6.5), (-1.0, 18, 3.2))  # upper and lower lid: how many, how long
+_LASHES = ((1.0, 32, 6.0), (-1.0, 20, 2.8))  # upper and lower lid: how many, how long
 
 
 def lashes(margin: Array | None = None) -> Part:
@@ -89,7 +118,7 @@ def lashes(margin: Array | None = None) -> Part:
         dx = np.linspace(-0.84, 0.94, number) * 15.0
         root = np.interp(dx, contour[along, 0], margin[along])
         grow = length * (0.62 + 0.38 * np.sin(np.arange(number) * 2.4)) * (0.75 + dx / 60.0)
-        for shift, tip in ((-0.22, 0.0), (0.22, 0.0), (0.0, 1.0)):
+        for shift, tip in ((-0.17, 0.0), (0.17, 0.0), (0.0, 1.0)):
             lean = np.clip(dx + shift + tip * dx / 68.0 * grow, -17.0, 17.0)
             points.append(eyes.lid_point(lean, root + tip * upper * 0.037 * grow, 1.3 + tip * grow))
             uvs.append(np.tile([0.5 + shift, 0.9 - 0.8 * tip], (number, 1)))

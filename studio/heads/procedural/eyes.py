@@ -12,10 +12,10 @@ from studio.heads.procedural.parts import Part, disk_faces
 from studio.heads.procedural.skull import Array
 
 EYE_CENTER: Array = np.array([32.0, 0.0, 0.0])
-EYE_RADIUS = 12.5
-IRIS_RADIANS = 0.475  # half angle of the iris seen from the eye's centre
+EYE_RADIUS = 13.0
+IRIS_RADIANS = 0.465  # half angle of the iris seen from the eye's centre
 _HALF_WIDTH, _CREASE_HALF_WIDTH = 15.0, 17.5
-LID_CLEARANCE = 1.5
+LID_CLEARANCE = 1.4
 # Loops of an eye's patch, outermost first: skin, fold, lid plate, margin, inside.
 SKIN_STEPS = (0.3, 0.58, 0.82)  # from the block's border to the crease
 LID_STEPS = (0.0, 0.12, 0.45, 0.8, 1.0)  # from the crease to the margin
@@ -45,7 +45,7 @@ def _almond(count: int, half_width: float, upper: float, lower: float, skew: flo
 
 def margin_contour(count: int) -> Array:
     """The edge of the open lids [count, 2], relative to the eye's centre."""
-    return _almond(count, _HALF_WIDTH, 5.7, 5.2, 0.12)
+    return _almond(count, _HALF_WIDTH, 4.8, 5.3, 0.12)
 
 
 def crease_contour(count: int) -> Array:

@@ -12,11 +12,11 @@ from studio.heads.procedural.skull import SECTIONS, Array
 Ints = NDArray[np.int64]
 
 # Columns by their distance from the midline (mm) at the cheekbones, then by angle (degrees) round the back.
-_FRONT_MM = (0, 1.7, 3.4, 5.1, 6.9, 8.8, 10.8, 13, 15.5, 18.5, 22, 26, 30, 34, 38.5, 43.5, 49, 54.5)
+_FRONT_MM = (0, 1.5, 3.0, 4.5, 6.0, 7.6, 9.3, 11.1, 13, 15.5, 18.5, 22, 26, 30, 34, 38.5, 43.5, 49, 54.5)
 _BACK_DEGREES = (62, 73, 84, 96, 108, 120, 132, 144, 156, 168, 180)
 # Rows: into how many parts each interval between two sections is divided.
-_ROWS = (2, 2, 3, 3, 3, 4, 8, 6, 7, 5, 5, 4, 3, 3, 3, 4, 4, 3)
-MOUTH_COLUMNS, EYE_COLUMNS = (-15, 15), (6, 17)
+_ROWS = (2, 2, 3, 3, 3, 4, 8, 6, 9, 5, 5, 4, 3, 3, 3, 4, 4, 3)
+MOUTH_COLUMNS, EYE_COLUMNS = (-16, 16), (7, 18)
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,9 @@ def triangulate(
     quads: Ints,  # [Q, 4]
     vertices: Array,  # [V, 3]
 ) -> Ints:
-    """Two triangles per quad [2 Q, 3], cut along the shorter diagonal."""
+    """Two triangles per quad [2 Q, 3], cut along the same diagonal everywhere on one side and its mirror on the other."""
     a, b, c, d = quads.T
-    first = np.linalg.norm(vertices[a] - vertices[c], axis=-1)
-    second = np.linalg.norm(vertices[b] - vertices[d], axis=-1)
-    cut = (first <= second + 1e-6)[:, None]
-    left = np.where(cut, np.stack((a, b, c), -1), np.stack((a, b, d), -1))
-    right = np.where(cut, np.stack((a, c, d), -1), np.stack((b, c, d), -1))
-    return np.stack((left, right), axis=1).reshape(-1, 3)
+    left_side = (vertices[quads, 0].mean(1) > 0)[:, None]
+    first = np.where(left_side, np.stack((a, b, c), -1), np.stack((a, b, d), -1))
+    second = np.where(left_side, np.stack((a, c, d), -1), np.stack((b, c, d), -1))
+    return np.stack((first, second), axis=1).reshape(-1, 3)

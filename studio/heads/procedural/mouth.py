@@ -18,25 +18,25 @@ CONTACT_LOOP = BORDER_LOOP + len(LIP_STEPS) - 1
 
 def line_contour(count: int) -> Array:
     """Where the closed lips touch [count, 2], from the right corner along the upper lip to the left one and back."""
-    x = -np.cos(np.pi * loop_fractions(count)) * CORNER_X
+    x = loop_x(count) * CORNER_X
     return np.stack((x, _line_height(x)), axis=-1)
 
 
 def _line_height(x: Array) -> Array:
     """The gentle bow of the closed mouth: a tubercle in the middle, corners a little lower."""
     return (
-        MOUTH_LINE - 0.9 * np.exp(-((x / 5.0) ** 2)) + 0.8 * np.exp(-(((np.abs(x) - 11.0) / 6.0) ** 2)) - (x / 30) ** 4
+        MOUTH_LINE - 0.9 * np.exp(-((x / 5.0) ** 2)) + 0.8 * np.exp(-(((np.abs(x) - 11.0) / 6.0) ** 2)) - (x / 36) ** 4
     )
 
 
 def border_contour(count: int) -> Array:
     """The edge of the red of the lips [count, 2], with the cupid's bow."""
-    x = -np.cos(np.pi * loop_fractions(count)) * (CORNER_X + 1.2)
+    x = loop_x(count) * (CORNER_X + 1.2)
     u = np.abs(x) / (CORNER_X + 1.2)
     upper = 8.4 * (1 - u**1.7) + 1.3 * np.exp(-(((np.abs(x) - 5.0) / 3.2) ** 2)) - 0.9 * np.exp(-((x / 2.6) ** 2))
     upper = upper * smoothstep(1.0, 0.7, u) + (1 - smoothstep(1.0, 0.7, u)) * 8.4 * (1 - u**1.7)
     lower = 10.2 * (1 - u**2.6)
-    return np.stack((x, _line_height(x) + np.where(is_upper(count) > 0, upper, -lower)), axis=-1)
+    return np.stack((x, line_contour(count)[:, 1] + np.where(is_upper(count) > 0, upper, -lower)), axis=-1)
 
 
 def lip_bulge(step: float, count: int) -> Array:
@@ -49,14 +49,15 @@ def lip_bulge(step: float, count: int) -> Array:
 
 def loop_x(count: int) -> Array:
     """Horizontal position along the mouth [count], -1 at the right corner, 1 at the left one."""
-    return -np.cos(np.pi * loop_fractions(count))
+    t = loop_fractions(count)
+    return 0.5 * (2.0 * t - 1.0 - np.cos(np.pi * t))
 
 
 # Socket: half width, height above and below the line, depth at the middle, how much further back at the sides.
 _SOCKET = (
     (26.0, 1.6, 1.6, -3.0, 2.0),
-    (26.5, 6.0, 6.0, -5.5, 5.0),
-    (30.0, 14.0, 15.0, -8.5, 16.0),
+    (26.5, 6.0, 6.0, -5.5, 11.0),
+    (29.0, 14.0, 15.0, -8.5, 16.0),
     (31.0, 16.0, 18.0, -30.0, 8.0),
     (26.0, 14.0, 18.0, -52.0, 4.0),
     (12.0, 7.0, 10.0, -64.0, 0.0),

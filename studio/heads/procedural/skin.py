@@ -80,7 +80,8 @@ def _eye_patch(border: Array, start: tuple[Array, Array]) -> tuple[Array, Array,
     lids = eyes.lid_loops(count, eyes.lid_elevation(margin), eyes.lid_elevation(crease)) + center
     skin = len(outer)
     for k, blend in enumerate((0.15, 0.4, 0.75)):  # the skin runs into the lids
-        points[k] += blend * _onto_lid(points[k], center)[:, None] * [0.0, 0.0, 1.0]
+        middle = 0.25 + 0.75 * eyes.opening_profile(margin[:, 0])
+        points[k, :, 2] += blend * middle * _onto_lid(points[k], center)
     points[skin:] = lids
     return points, angle, level
 

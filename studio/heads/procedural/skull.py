@@ -122,8 +122,8 @@ _NOSE_RIDGE: Array = np.array(
         [-24.0, 36.0, 6.0],
         [-32.0, 40.5, 7.0],
         [-40.0, 40.0, 7.0],
-        [-46.0, 30.0, 6.0],
-        [-54.0, 10.0, 6.0],
+        [-45.0, 31.0, 6.0],
+        [-54.0, 6.0, 6.0],
     ]
 )
 
@@ -139,9 +139,9 @@ def _nose(x: Array, y: Array, z: Array) -> Array:
     ridge, round_off = spline(_NOSE_RIDGE[::-1, 0], _NOSE_RIDGE[::-1, 1:], height.ravel()).T.reshape(2, *y.shape)
     bridge = ridge - 1.75 * (np.sqrt(x**2 + round_off**2) - round_off) - 2.0 * np.maximum(np.abs(y - height), 0.0)
     nose = smooth_max(bridge, _dome(x, y, (0.0, -36.5, 30.0), (10.5, 9.5, 13.0)), 3.0)
-    nose = smooth_max(nose, _dome(x, y, (12.0, -41.0, 20.5), (7.0, 7.2, 12.0)), 2.5)
-    nose = smooth_max(nose, _dome(x, y, (0.0, -44.0, 26.0), (4.6, 6.5, 10.5)), 2.5)
-    nose = nose - 9.0 * gaussian(x, y, (6.6, -46.2), (2.7, 1.9), -0.45)
+    nose = smooth_max(nose, _dome(x, y, (12.5, -40.8, 20.5), (7.0, 7.2, 12.0)), 2.5)
+    nose = smooth_max(nose, _dome(x, y, (0.0, -42.5, 25.0), (6.5, 7.0, 11.5)), 3.0)
+    nose = nose - 5.5 * gaussian(x, y, (8.0, -45.0), (3.0, 2.2), -0.3)
     return smooth_max(z, nose, 3.5)
 
 
@@ -161,10 +161,25 @@ def relief(
     z = z + bump(-3.0, 47, -58, 12, 17, 0.5)  # hollow of the cheek
     z = z + bump(4.0, 0, -68, 19, 16)  # dental arch
     z = _nose(side, y, z)
-    z = z + bump(-1.4, 0, -54, 2.4, 5.5) + bump(0.9, 4.6, -55, 2.0, 6.0)  # philtrum
+    z = z + bump(-1.2, 0, -56, 2.6, 4.0) + bump(0.9, 4.8, -57, 2.2, 4.5)  # philtrum
     z = z + bump(-1.6, 24, -50, 3.0, 12, 0.45)  # nasolabial fold
     z = z + bump(-4.5, 0, -88, 15, 4.5) + bump(6.5, 0, -102, 13, 9)  # mentolabial sulcus, chin
     moved = points.copy()
     moved[:, 2] += front * (z - points[:, 2])
-    moved[:, 0] += np.sign(points[:, 0]) * (front * bump(2.0, 58, -20, 10, 12) - bump(2.5, 70, 28, 12, 18) * front)
+    outward = front * (bump(2.0, 58, -20, 10, 12) - bump(2.5, 70, 28, 12, 18))  # cheekbone, temple
+    deep = points[:, 2]
+    outward = outward + 2.2 * gaussian(deep, y, (-46.0, -82.0), (17.0, 11.0)) * smoothstep(
+        20.0, 40.0, side
+    )  # angle of the jaw
+    outward = outward - 3.0 * gaussian(deep, y, (-50.0, -108.0), (20.0, 9.0)) * smoothstep(20.0, 40.0, side)
+    moved[:, 0] += np.sign(points[:, 0]) * outward
+    moved[:, 2] += _throat(side, y, deep)
     return moved
+
+
+def _throat(side: Array, y: Array, z: Array) -> Array:
+    """How far larynx and sternomastoid muscles stand out of the neck's front."""
+    along = np.clip((-60.0 - y) / 128.0, 0.0, 1.0)
+    muscle = np.exp(-(((side - (50.0 - 38.0 * along)) / 7.0) ** 2)) * smoothstep(-105.0, -125.0, y)
+    larynx = gaussian(side, y, (0.0, -143.0), (7.0, 10.0))
+    return (2.8 * muscle + 3.0 * larynx) * smoothstep(-95.0, -75.0, z)

@@ -97,14 +97,14 @@ def _skin(mesh: Mesh, part: Texels, look: Appearance, grain: Image, rng: np.rand
     x, y = np.abs(point[:, 0]), point[:, 1]
     facing = smoothstep(-60.0, -10.0, point[:, 2])
     color = np.tile(np.array(look.skin, np.float32), (len(x), 1))
-    color = color * (1.0 + 0.020 * _waves(point, 22.0, rng) + 0.018 * _waves(point, 7.0, rng) + 0.016 * grain)[:, None]
+    color = color * (1.0 + 0.013 * _waves(point, 22.0, rng) + 0.007 * _waves(point, 6.0, rng) + 0.014 * grain)[:, None]
     blush = (
         gaussian(x, y, (41, -33), (14, 12))
         + 0.9 * gaussian(x, y, (0, -37), (13, 8))
         + 0.5 * gaussian(x, y, (0, -101), (14, 8))
     )
     blush = blush + 0.35 * gaussian(x, y, (32, 8), (15, 5))
-    blush = blush * facing * (0.8 + 0.3 * _waves(point, 12.0, rng, 6))
+    blush = blush * facing * (0.9 + 0.13 * _waves(point, 12.0, rng, 6))
     color = color * (1.0 - 0.28 * look.redness * blush[:, None] * [0.05, 0.55, 0.5])
     shadow = (
         0.5 * gaussian(x, y, (29, -12), (13, 5), -0.15)
@@ -179,7 +179,7 @@ def _lid_edges(mesh: Mesh, part: Texels, color: Array) -> Array:
     edge = part.interpolate(_vertex_field(mesh, loops, eyes.MARGIN_LOOP, 99, (0.35, 1.0)), mesh.faces)
     plate = part.interpolate(_vertex_field(mesh, loops, eyes.FOLD_LOOP + 1, 99, (0.6, 0.5, 0.4, 0.3)), mesh.faces)
     color = color * (1.0 - 0.16 * plate[:, None] * [0.6, 1.0, 0.9])
-    return _mix(color, (0.66, 0.36, 0.33), 0.85 * smoothstep(0.2, 1.0, edge))
+    return _mix(color, color * [0.95, 0.70, 0.66] + [0.02, 0.0, 0.0], 0.9 * smoothstep(0.2, 1.0, edge))
 
 
 def _scalp(mesh: Mesh, part: Texels, color: Array, look: Appearance, grain: Image) -> Array:
@@ -333,20 +333,35 @@ _PAINTERS = (
 
 def _brow_strokes(picture: Image, look: Appearance, rng: np.random.Generator) -> None:
     """Single hairs on the skin round the brow's ridge, so that its outline frays."""
-    count, steps, size = int(500 * look.brow_density), 14, len(picture)
+    count, steps, size = int(900 * look.brow_density), 40, len(picture)
     t = rng.beta(1.1, 1.3, count)
-    across = np.clip(rng.normal(0.0, 0.62, count), -1.5, 1.5)
+    across = np.clip(rng.normal(0.0, 0.55, count), -1.4, 1.4)
     root_x = 9.0 + 39.0 * t
-    root_y = 14.0 + 7.2 * np.sin(np.pi * 0.93 * t**0.85) ** 0.9 - t + 3.2 * across * (1.0 - 0.75 * t)
-    lean = np.pi / 2 - 0.25 - 1.1 * t + 0.25 * across + rng.normal(0, 0.12, count)
-    s = np.linspace(0, 1, steps)[:, None] * rng.uniform(3.0, 5.5, count) * (1.0 - 0.35 * t)
-    x, y = (root_x + s * np.cos(lean)).ravel(), (root_y + s * np.sin(lean) * 0.75).ravel()
+    root_y = 13.6 + 7.2 * np.sin(np.pi * 0.93 * t**0.85) ** 0.9 - t + 3.2 * across * (1.0 - 0.8 * t)
+    lean = np.pi / 2 - 0.25 - 1.15 * t - 0.2 * across + rng.normal(0, 0.12, count)
+    s = np.linspace(0, 1, steps)[:, None] * rng.uniform(2.5, 5.0, count) * (1.0 - 0.35 * t)
+    x, y = (root_x + s * np.cos(lean)).ravel(), (root_y + s * np.sin(lean) * 0.7).ravel()
     angle, level = front_coordinates(np.stack((x, y), -1), np.arcsin(np.clip(x / 75.0, 0, 1)), np.full(len(x), 6.0))
-    color = np.array(look.hair, np.float32) * 0.75
+    ink = np.linspace(1.0, 0.35, steps).repeat(count) * 0.3 * (size / 1024)
     for hand in (1.0, -1.0):
-        uv = place("skin", skin_chart(hand * angle, level))
-        column, row = (np.clip(uv * size, 0, size - 1).astype(int)).T
-        picture[row, column] = picture[row, column] * 0.42 + color * 0.58
+        cover = _splat(place("skin", skin_chart(hand * angle, level)) * size - 0.5, ink, size)[..., None]
+        picture += np.minimum(cover, 0.85) * (np.array(look.hair, np.float32) * 0.8 - picture)
+
+
+def _splat(
+    at: Array,  # [N, 2] texels, centres at integers
+    ink: Array,  # [N]
+    size: int,
+) -> Image:
+    """Coverage [size, size]: every point's ink shared among the four texels round it."""
+    low = np.floor(at).astype(np.int64)
+    share = at - low
+    total = np.zeros(size * size)
+    for dx in (0, 1):
+        for dy in (0, 1):
+            weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
+            total += np.bincount((low[:, 1] + dy) * size + low[:, 0] + dx, weight * ink, size * size)
+    return total.reshape(size, size).astype(np.float32)
 
 
 def _bleed(picture: Image, texels: Texels, size: int) -> Image:
