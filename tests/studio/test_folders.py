@@ -18,6 +18,12 @@ def _make(folder, manifest=RUN):
     return folder
 
 
+def _fill_the_disk(folder):
+    with write_folder(folder, RUN) as temporary:
+        (temporary / "half").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_round_trip_with_hashes(tmp_path):
     folder = _make(tmp_path / "deep" / "run")
     manifest = read_manifest(folder, kind="run", verify=True)
@@ -27,9 +33,8 @@ def test_round_trip_with_hashes(tmp_path):
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path):
-    with pytest.raises(OSError, match="No space"), write_folder(tmp_path / "run", RUN) as temporary:
-        (temporary / "half").write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="No space"):
+        _fill_the_disk(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,49 @@
+"""``studio export``: an avatar as 3D Gaussians, or a track as Live Link Face CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studio.cli.config import Config
+from studio.cli.finish import finish
+from studio.errors import StudioError
+
+
+def run(config: Config) -> None:
+    """Write the format that the ending of ``out`` names."""
+    out = config.path("out")
+    exporters = {".ply": _export_ply, ".csv": _export_csv}
+    if out.suffix.lower() not in exporters:
+        raise StudioError("no format of that name", got=out.suffix or out.name, expected=" | ".join(exporters))
+    exporters[out.suffix.lower()](config, out)
+    finish(out)
+
+
+def _export_ply(config: Config, out: Path) -> None:
+    from recon.avatars import load_avatar
+    from reenact.export import export_ply
+    from studio.codes import CodeTrack
+
+    folder, track = _required(config, "avatar", out), config.optional_path("track")
+    avatar = load_avatar(folder)
+    codes = avatar.codes
+    if track is not None:
+        states, frame = CodeTrack.load(track).codes, config.get("frame", int)
+        if not 0 <= frame < states.batch[0]:
+            raise StudioError("no such frame", got=frame, expected=f"0 to {states.batch[0] - 1}")
+        codes = states[frame]
+    export_ply(avatar, codes, out)
+
+
+def _export_csv(config: Config, out: Path) -> None:
+    from reenact.livelink_csv import write_livelink_csv
+    from studio.codes import CodeTrack
+
+    write_livelink_csv(out, CodeTrack.load(_required(config, "track", out)))
+
+
+def _required(config: Config, name: str, out: Path) -> Path:
+    path = config.optional_path(name)
+    if path is None:
+        raise StudioError(f"a {out.suffix} file needs {name}", got="nothing", expected=f"{name}=…")
+    return path
