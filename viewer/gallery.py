@@ -1,0 +1,133 @@
+"""The browsers: each has its own camera and gets its own pictures of the shared scene."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import cv2
+import numpy as np
+import viser
+
+from studio.logs import say
+from viewer.renderer import Picture, RenderWorker, Request
+from viewer.session import Session
+from viewer.stage import Shot, Stage
+from viewer.views import View
+
+_DRAFT_QUALITY, _FULL_QUALITY = 88, 95  # JPEG
+_READOUT_SECONDS = 0.25
+
+
+class Gallery:
+    """Keeps every browser's picture up to date.
+
+    Args:
+        server: whose clients are served.
+        session: the scene.
+        stage: draws it.
+        size: greatest width or height of a picture in pixels.
+        orbit_limits: how near and how far, in metres, a browser may go.
+    """
+
+    def __init__(
+        self, server: viser.ViserServer, session: Session, stage: Stage, size: int, orbit_limits: tuple[float, float]
+    ) -> None:
+        self._server = server
+        self._session = session
+        self._stage = stage
+        self._size = size
+        self._orbit_limits = orbit_limits
+        self._readouts: dict[int, Readout] = {}
+        self._worker = RenderWorker(self._report)
+        session.on_change(self.redraw)
+        server.on_client_connect(self._welcome)
+        server.on_client_disconnect(self._forget)
+
+    def redraw(self) -> None:
+        """The scene has changed: new pictures for everybody."""
+        for client in self._server.get_clients().values():
+            self._ask(client)
+
+    def save_picture(self, client: viser.ClientHandle) -> None:
+        """Send a browser its view at full resolution, as a PNG file to save."""
+        shot = self._shot(client)
+        if shot is None:
+            return
+
+        def deliver(picture: Picture) -> None:
+            _, data = cv2.imencode(".png", cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR))
+            name = time.strftime("avatar-%Y%m%d-%H%M%S.png")
+            client.send_file_download(name, data.tobytes(), save_immediately=True)
+
+        request = Request(lambda scale: self._stage.draw(shot, scale), deliver, draft_first=False)
+        self._worker.submit(("picture", client.client_id), request)
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def _welcome(self, client: viser.ClientHandle) -> None:
+        self._readouts[client.client_id] = Readout(client)
+        client.camera.min_orbit_distance, client.camera.max_orbit_distance = self._orbit_limits
+        client.camera.on_update(lambda _: self._ask(client))
+        self._ask(client)
+
+    def _forget(self, client: viser.ClientHandle) -> None:
+        self._worker.cancel(client.client_id)
+        self._worker.cancel(("picture", client.client_id))
+        self._readouts.pop(client.client_id, None)
+
+    def _ask(self, client: viser.ClientHandle) -> None:
+        shot = self._shot(client)
+        if shot is not None:
+            request = Request(lambda scale: self._stage.draw(shot, scale), lambda picture: self._hang(client, picture))
+            self._worker.submit(client.client_id, request)
+
+    def _shot(self, client: viser.ClientHandle) -> Shot | None:
+        """What a browser shows now; None while its window has no area or its camera no sense."""
+        camera = client.camera
+        width, height = camera.image_width, camera.image_height
+        numbers = (*camera.wxyz, *camera.position, camera.fov)
+        if min(width, height) < 1 or not np.isfinite(numbers).all() or not 0.01 < camera.fov < 3.1:
+            return None
+        scale = min(self._size / max(width, height), 1.0)
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        return Shot(self._session.scene, View.of(camera.wxyz, camera.position, camera.fov), *size)
+
+    def _hang(self, client: viser.ClientHandle, picture: Picture) -> None:
+        readout = self._readouts.get(client.client_id)
+        if readout is None:  # it has left
+            return
+        quality = _DRAFT_QUALITY if picture.is_draft else _FULL_QUALITY
+        client.scene.set_background_image(picture.image, format="jpeg", jpeg_quality=quality)
+        readout.count(picture)
+
+    def _report(self, error: Exception) -> None:
+        say(f"the picture could not be drawn: {type(error).__name__}: {error}")
+        for client in self._server.get_clients().values():
+            client.add_notification("The picture could not be drawn", str(error), color="red", auto_close_seconds=8)
+
+
+class Readout:
+    """A line in one browser's panel: size and rate of its pictures."""
+
+    def __init__(self, client: viser.ClientHandle) -> None:
+        self._line = client.gui.add_markdown("", order=-1.0)
+        self._times: deque[float] = deque(maxlen=120)
+        self._written_at = 0.0
+
+    def count(self, picture: Picture) -> None:
+        """Take note of a picture that was shown."""
+        now = time.monotonic()
+        self._times.append(now)
+        while now - self._times[0] > 1.0:
+            self._times.popleft()
+        if picture.is_draft and now - self._written_at < _READOUT_SECONDS:
+            return
+        self._written_at = now
+        self._line.content = self._text(picture)
+
+    def _text(self, picture: Picture) -> str:
+        height, width = picture.image.shape[:2]
+        rate = f"{len(self._times)} pictures/s" if picture.is_draft else f"drawn in {picture.seconds * 1000:.0f} ms"
+        return f"{width} × {height} px · {rate}"

@@ -1,0 +1,1 @@
+"""The control panel's tabs, one file each."""

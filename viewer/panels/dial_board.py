@@ -1,0 +1,85 @@
+"""Sliders for dials, in folders, kept in step with the state on show."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import viser
+
+from studio.codes import Codes
+from viewer.controls import Dial, reset
+from viewer.panels.widgets import set_value
+from viewer.session import Session
+
+# Sliders follow a playing track this often: more would only cost the browser time that the picture needs.
+_FOLLOW_SECONDS = 0.15
+
+
+class DialBoard:
+    """A folder of sliders for each group of dials.
+
+    Args:
+        server: where the sliders are added, in the container that is open.
+        session: the state that they turn and follow.
+        dials: in the order of the folders.
+        opened: the groups whose folders start open.
+    """
+
+    def __init__(self, server: viser.ViserServer, session: Session, dials: list[Dial], opened: tuple[str, ...]) -> None:
+        self._session = session
+        self._dials = {dial.name: dial for dial in dials}
+        self._sliders: dict[str, viser.GuiSliderHandle[float]] = {}
+        self._lock = threading.Lock()
+        self._followed_at = 0.0
+        self.mirrors = True
+        for group in dict.fromkeys(dial.group for dial in dials):
+            members = [dial for dial in dials if dial.group == group]
+            with server.gui.add_folder(group, expand_by_default=group in opened):
+                for dial in members:
+                    self._add_slider(server, dial)
+                self._add_reset(server, group, members)
+        session.on_change(self._follow)
+
+    @property
+    def dials(self) -> list[Dial]:
+        return list(self._dials.values())
+
+    def show(self) -> None:
+        """Set every slider to the state on show."""
+        codes = self._session.scene.codes
+        with self._lock:
+            self._followed_at = time.monotonic()
+            for name, slider in self._sliders.items():
+                set_value(slider, self._dials[name].shown(codes))
+
+    def _follow(self) -> None:
+        if time.monotonic() - self._followed_at >= _FOLLOW_SECONDS:
+            self.show()
+
+    def _add_slider(self, server: viser.ViserServer, dial: Dial) -> None:
+        value = dial.shown(self._session.scene.codes)
+        slider = server.gui.add_slider(dial.label, dial.low, dial.high, dial.step, value, hint=dial.hint)
+        self._sliders[dial.name] = slider
+        slider.on_update(lambda event: self._turn(dial) if event.client is not None else None)
+
+    def _add_reset(self, server: viser.ViserServer, group: str, dials: list[Dial]) -> None:
+        button = server.gui.add_button(f"Reset {group.lower()}", color="gray")
+
+        @button.on_click
+        def _(event: viser.GuiEvent[viser.GuiButtonHandle]) -> None:
+            self._session.pose(lambda codes: reset(codes, self._session.rest, dials))
+            self.show()
+
+    def _turn(self, dial: Dial) -> None:
+        """A person moved a slider: take what it stands at by now, not what it was when the message came."""
+        value = self._sliders[dial.name].value
+        twin = self._dials.get(dial.twin or "") if self.mirrors else None
+        self._session.pose(lambda codes: _write(codes, value, dial, twin))
+        if twin is not None:
+            set_value(self._sliders[twin.name], value)
+
+
+def _write(codes: Codes, value: float, dial: Dial, twin: Dial | None) -> Codes:
+    codes = dial.write(codes, value)
+    return codes if twin is None else twin.write(codes, value)

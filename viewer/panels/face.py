@@ -1,0 +1,60 @@
+"""The tab that makes faces: every expression channel as a slider, faces to try, and what the avatar never saw."""
+
+from __future__ import annotations
+
+import viser
+
+from studio.code_range import CodeRange
+from viewer.controls import face_dials, reset
+from viewer.panels.dial_board import DialBoard
+from viewer.presets import presets_for, wear
+from viewer.session import Session
+
+_OPEN_FOLDERS = ("Eyes", "Jaw")
+_NAMED_BEYOND = 4
+
+
+class FacePanel:
+    """Controls in the container that is open.
+
+    Args:
+        server: where the controls are added.
+        session: the state that they change.
+        code_range: of the recording that the avatar was learned from.
+    """
+
+    def __init__(self, server: viser.ViserServer, session: Session, code_range: CodeRange) -> None:
+        self._session = session
+        gui = server.gui
+        names = presets_for(session.rest.space)
+        faces = gui.add_button_group("Try", names, visible=bool(names))
+        both = gui.add_checkbox("Both sides", True, hint="Left and right move together")
+        everything = gui.add_button("Reset face", color="gray", hint="R")
+        self._beyond = gui.add_markdown("", visible=False)
+        self.board = DialBoard(server, session, face_dials(code_range), _OPEN_FOLDERS)
+        faces.on_click(lambda _: self.wear(faces.value))
+        both.on_update(lambda _: setattr(self.board, "mirrors", both.value))
+        everything.on_click(lambda _: self.reset())
+        session.on_change(self._warn)
+
+    def wear(self, preset: str) -> None:
+        """Make a face."""
+        self._session.pose(lambda codes: wear(codes, self._session.rest, preset))
+        self.board.show()
+
+    def reset(self) -> None:
+        """Back to the avatar's own neutral face."""
+        self._session.pose(lambda codes: reset(codes, self._session.rest, self.board.dials))
+        self.board.show()
+
+    def _warn(self) -> None:
+        """Say which channels are where the avatar has learned nothing, so that odd looks explain themselves."""
+        codes = self._session.scene.codes
+        names = [dial.name for dial in self.board.dials if dial.is_beyond(codes)]
+        if names:
+            more = f" and {len(names) - _NAMED_BEYOND} more" if len(names) > _NAMED_BEYOND else ""
+            text = f"Beyond the recording: {', '.join(names[:_NAMED_BEYOND])}{more}"
+            if self._beyond.content != text:
+                self._beyond.content = text
+        if self._beyond.visible != bool(names):
+            self._beyond.visible = bool(names)

@@ -1,0 +1,174 @@
+"""One worker thread that draws what was asked last: quick drafts while something moves, the full picture at rest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# Each coarser level has half the pixels of the one before.
+_LEVEL_SCALE = 0.5**0.5
+_COARSEST_LEVEL = 3  # a third of the width: coarser saves little and shows nothing
+
+
+@dataclass
+class Pace:
+    """How fine drafts may be so that each takes about ``budget`` seconds on this machine.
+
+    Args:
+        budget: seconds that one draft may take.
+        level: 0 is full resolution; each further level halves the number of pixels.
+    """
+
+    budget: float = 0.045
+    level: int = 2
+
+    @property
+    def scale(self) -> float:
+        """Draft width over full width."""
+        return _LEVEL_SCALE**self.level
+
+    def learn(self, seconds: float) -> None:
+        """Adjust to what the last draft took; finer only by a clear margin, so that the sharpness never flickers."""
+        ratio = seconds / self.budget
+        if ratio > 1.3:
+            self.level = min(self.level + (2 if ratio > 3.0 else 1), _COARSEST_LEVEL)
+        elif ratio < 0.45:
+            self.level = max(self.level - 1, 0)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the worker made.
+
+    Args:
+        image: [H, W, 3] uint8 sRGB.
+        is_draft: whether a finer one follows once everything rests.
+        seconds: how long drawing took.
+    """
+
+    image: np.ndarray
+    is_draft: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """A picture that somebody waits for.
+
+    Args:
+        draw: makes the image [H, W, 3] uint8 at a scale (1 = full resolution).
+        deliver: receives the picture on the worker's thread.
+        draft_first: draw a quick draft now and the full picture at rest, instead of the full picture now.
+    """
+
+    draw: Callable[[float], np.ndarray]
+    deliver: Callable[[Picture], None]
+    draft_first: bool = True
+
+
+@dataclass
+class _Slot:
+    """The latest request of one requester, and how far it is served."""
+
+    request: Request
+    asked_at: float
+    pace: Pace = field(default_factory=Pace)
+    is_drafted: bool = False
+    is_done: bool = False
+
+
+class RenderWorker:
+    """Serves each requester's latest request, fairly; a newer request replaces an older one that has not been drawn.
+
+    Args:
+        on_error: receives what a request raised; the worker goes on with the next one.
+        rest_seconds: without a new request for this long, the requester's view counts as resting.
+    """
+
+    def __init__(self, on_error: Callable[[Exception], None], rest_seconds: float = 0.15) -> None:
+        self._on_error = on_error
+        self._rest_seconds = rest_seconds
+        self._slots: dict[Hashable, _Slot] = {}  # least recently served first
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="viewer-render", daemon=True)
+        self._thread.start()
+
+    def submit(self, key: Hashable, request: Request) -> None:
+        """Ask for a picture; replaces what the same requester asked before."""
+        with self._changed:
+            slot = self._slots.get(key)
+            if slot is None:
+                self._slots[key] = _Slot(request, time.monotonic())
+            else:
+                slot.request, slot.asked_at = request, time.monotonic()
+                slot.is_drafted = slot.is_done = False
+            self._changed.notify()
+
+    def cancel(self, key: Hashable) -> None:
+        """Forget a requester."""
+        with self._changed:
+            self._slots.pop(key, None)
+
+    def close(self) -> None:
+        """Finish the picture in hand and stop; later requests are ignored."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        while (task := self._next_task()) is not None:
+            key, slot, request, is_draft = task
+            started = time.monotonic()
+            try:
+                image = request.draw(slot.pace.scale if is_draft else 1.0)
+                seconds = time.monotonic() - started
+                request.deliver(Picture(image, is_draft, seconds))
+            except Exception as error:  # whatever an avatar or a vanished browser raises must not end the viewer
+                self._on_error(error)
+                self._give_up(key, request)
+                continue
+            if is_draft:
+                slot.pace.learn(time.monotonic() - started)
+
+    def _next_task(self) -> tuple[Hashable, _Slot, Request, bool] | None:
+        """Wait for work: drafts first, for whoever waits longest, then full pictures of resting views. None: closed."""
+        with self._changed:
+            while not self._is_closed:
+                now = time.monotonic()
+                for is_draft in (True, False):
+                    for key, slot in self._slots.items():
+                        if self._is_due(slot, is_draft, now):
+                            return key, *self._take(key, is_draft)
+                self._changed.wait(self._seconds_to_rest(now))
+            return None
+
+    def _is_due(self, slot: _Slot, is_draft: bool, now: float) -> bool:
+        if slot.is_done:
+            return False
+        if is_draft:
+            return slot.request.draft_first and not slot.is_drafted
+        return not slot.request.draft_first or now - slot.asked_at >= self._rest_seconds
+
+    def _take(self, key: Hashable, is_draft: bool) -> tuple[_Slot, Request, bool]:
+        slot = self._slots.pop(key)
+        self._slots[key] = slot
+        slot.is_drafted, slot.is_done = True, not is_draft
+        return slot, slot.request, is_draft
+
+    def _seconds_to_rest(self, now: float) -> float | None:
+        waiting = [slot.asked_at + self._rest_seconds - now for slot in self._slots.values() if not slot.is_done]
+        return max(min(waiting), 0.0) if waiting else None
+
+    def _give_up(self, key: Hashable, request: Request) -> None:
+        """Do not try a failed request again."""
+        with self._changed:
+            slot = self._slots.get(key)
+            if slot is not None and slot.request is request:
+                slot.is_done = True

@@ -1,0 +1,89 @@
+"""The web server under the viewer: a port that is free, no talk of its own, and no way out to other machines."""
+
+from __future__ import annotations
+
+import socket
+
+import rich
+import viser
+
+from studio.errors import StudioError
+from studio.logs import say
+
+_FIRST_PORT = 8080
+_PORTS_TRIED = 100
+
+
+class LocalServer(viser.ViserServer):
+    """A viser server that never opens a tunnel: a browser could otherwise ask it to publish the avatar."""
+
+    def request_share_url(self, verbose: bool = True) -> None:
+        """Refuse: the viewer is served where the user asked for it, and nowhere else."""
+        return None
+
+
+def open_server(host: str, port: int | None, label: str) -> LocalServer:
+    """Start serving.
+
+    Args:
+        host: address to listen on.
+        port: this one, 0 for any, or None for the first free one from 8080 on.
+        label: title of the control panel.
+
+    Raises:
+        StudioError: the port is taken, or this machine has no such address.
+    """
+    chosen = _free_port(host) if port is None else port
+    if port is not None:
+        _require_free(host, port)
+    # viser prints a banner, and a line when it stops; the viewer says the one line that matters itself.
+    rich.get_console().quiet = True
+    server = LocalServer(host=host, port=chosen, label=label, verbose=False)
+    if chosen and server.get_port() != chosen:  # taken by another program since it was tried
+        server.stop()
+        raise _taken(chosen, "another program took it just now")
+    return server
+
+
+def _free_port(host: str) -> int:
+    for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS_TRIED):
+        if _problem(host, port) is None:
+            if port != _FIRST_PORT:
+                say(f"port {_FIRST_PORT} is taken, using {port}")
+            return port
+    raise _taken(f"{_FIRST_PORT}-{_FIRST_PORT + _PORTS_TRIED - 1}", _problem(host, _FIRST_PORT))
+
+
+def _require_free(host: str, port: int) -> None:
+    problem = _problem(host, port)
+    if problem is not None:
+        raise _taken(port, problem)
+
+
+def _taken(port: int | str, problem: object) -> StudioError:
+    return StudioError(
+        f"cannot serve the viewer on port {port}",
+        got=problem,
+        expected="a free port from 1024 to 65535",
+        next="leave the port out to take the next free one",
+    )
+
+
+def _problem(host: str, port: int) -> str | None:
+    """Why nothing can listen there; None where it can.
+
+    Raises:
+        StudioError: this machine has no such address.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except socket.gaierror as error:
+        raise StudioError(
+            f"no such address: {host}", got=error.strerror, expected="127.0.0.1 or an address of this machine"
+        ) from error
+    except (OSError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
