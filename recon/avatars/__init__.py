@@ -1,0 +1,36 @@
+"""Avatar representations: one file each, found by the ``kind`` in the manifest of an avatar folder."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.errors import StudioError
+from studio.folders import read_manifest
+
+if TYPE_CHECKING:
+    from studio.avatar import Avatar
+
+
+def avatar_kinds() -> list[str]:
+    """The representations that exist: every module of this package that has a KIND is one."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+
+
+def load_avatar(folder: Path, kernels: str = "auto") -> Avatar:
+    """Open an avatar folder of any kind, ready to render.
+
+    Args:
+        folder: made by ``studio train``; it loads alone, without its run or capture.
+        kernels: "auto", "cuda" or "cpu".
+
+    Raises:
+        StudioError: no such folder, missing or damaged files, or a kind that this version does not know.
+    """
+    manifest = read_manifest(folder, kind="avatar")
+    kind = str(manifest.body.get("kind"))
+    if kind not in avatar_kinds():
+        raise StudioError(f"unknown kind of avatar in {folder}", got=kind, expected=" | ".join(avatar_kinds()))
+    avatar: Avatar = import_module(f"recon.avatars.{kind}").load(folder, kernels)
+    return avatar

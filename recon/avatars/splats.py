@@ -1,0 +1,203 @@
+"""The drivable splat avatar: a person's head mesh, posed by codes, carrying Gaussians with learned corrections."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recon.binding import Binding, Rig
+from recon.corrections import CodeStatistics
+from recon.field import FieldConfig, Gaussians, SplatField
+from studio.avatar import RenderOutput
+from studio.cameras import Camera
+from studio.code_range import CodeRange
+from studio.codes import SPACES, Codes, CodeSpace
+from studio.errors import StudioError
+from studio.folders import Manifest, read_manifest, write_folder
+from studio.heads.model import HeadModel
+from studio.kernels.splat import rasterize_splats
+from studio.media.images import to_uint8, write_image
+from studio.rotations import matrix_to_quat, quat_multiply, transform_points
+from studio.splats import Splats
+
+KIND = "splats"
+WEIGHTS, PREVIEW = "weights.safetensors", "preview.png"
+_SH0 = 0.28209479177387814  # value of the constant spherical harmonic
+
+
+@dataclass(frozen=True)
+class SplatAvatar:
+    """Gaussians on a posed head mesh. Made by ``recon.train``; opened by ``recon.avatars.load_avatar``.
+
+    Args:
+        head: the person's head without identity parameters, only the triangles that carry Gaussians.
+        head_hash: of the whole head model that the codes were tracked with.
+        binding: where the Gaussians hang.
+        learned: what was learned.
+        statistics: distribution of the training codes.
+        code_range: neutral state and range of the training codes.
+        camera: the camera it is seen from where nobody chooses another (C = 1).
+        background: [H, W, 3] what that camera sees behind the person, or None.
+        kernels: "auto", "cuda" or "cpu".
+    """
+
+    head: HeadModel
+    head_hash: str
+    binding: Binding
+    learned: SplatField
+    statistics: CodeStatistics
+    code_range: CodeRange
+    camera: Camera
+    background: Tensor | None = None
+    kernels: str = "auto"
+
+    @cached_property
+    def rig(self) -> Rig:
+        return Rig(self.head, self.binding)
+
+    @property
+    def space(self) -> CodeSpace:
+        return self.head.space
+
+    @property
+    def codes(self) -> Codes:
+        return self.code_range.neutral
+
+    def head_gaussians(
+        self,
+        codes: Codes,  # no batch
+    ) -> Gaussians:
+        """The Gaussians of one state in the head frame, differentiable to what is learned."""
+        self.space.require(codes.space, "this state")
+        return self.learned(self.rig.pose(codes), self.statistics.components(codes))
+
+    def render_gaussians(
+        self,
+        camera: Camera,
+        gaussians: Gaussians,
+        head_to_world: Tensor,  # [4, 4]
+    ) -> RenderOutput:
+        """Rasterise Gaussians of the head frame; the cameras move to the head instead of the head to the cameras."""
+        moved = replace(camera, viewmats=camera.viewmats @ head_to_world)
+        colors = gaussians.colors.clamp(min=0)
+        out = rasterize_splats(
+            gaussians.means,
+            gaussians.quats,
+            gaussians.scales,
+            gaussians.opacities,
+            colors,
+            moved,
+            kernels=self.kernels,
+        )
+        return RenderOutput(out.rgb, out.alpha, out.depth)
+
+    @torch.no_grad()
+    def render(self, camera: Camera, codes: Codes) -> RenderOutput:
+        """Render one state (codes without batch dimension) from all cameras, without the background.
+
+        Raises:
+            StudioError: codes of another space.
+        """
+        return self.render_gaussians(camera, self.head_gaussians(codes), codes.head_to_world)
+
+    @torch.no_grad()
+    def gaussians(self, codes: Codes) -> Splats:
+        """The Gaussians of one state in the world."""
+        local = self.head_gaussians(codes)
+        turn = matrix_to_quat(codes.head_to_world[:3, :3])
+        means = transform_points(codes.head_to_world, local.means)
+        quats = quat_multiply(turn.expand_as(local.quats), local.quats)
+        sh0 = (local.colors.clamp(min=0) - 0.5) / _SH0
+        return Splats(means, quats, local.scales, local.opacities, sh0[:, None, :])
+
+    def save(self, folder: Path, manifest: Manifest) -> None:
+        """Write an avatar folder; ``manifest`` brings provenance (parents, seed, licence, consent).
+
+        Raises:
+            StudioError: the folder exists and is not empty.
+        """
+        groups: dict[str, dict[str, Tensor]] = {
+            "head": self.head.tensors(),
+            "binding": {name: getattr(self.binding, name) for name in self.binding.__dataclass_fields__},
+            "learned": dict(self.learned.state_dict()),
+            "statistics": self.statistics.tensors(),
+            "range": self.code_range.tensors(),
+            "camera": {"viewmats": self.camera.viewmats, "Ks": self.camera.Ks},
+        }
+        if self.background is not None:
+            groups["background"] = {"image": torch.from_numpy(to_uint8(self.background.numpy()))}
+        tensors = {
+            f"{g}/{n}": v.detach().cpu().clone().contiguous() for g, group in groups.items() for n, v in group.items()
+        }
+        manifest = replace(
+            manifest,
+            kind="avatar",
+            code_space=self.space.name,
+            head_hash=self.head_hash,
+            synthetic=True,
+            body={
+                **manifest.body,
+                "kind": KIND,
+                "code_space_hash": self.space.hash,
+                "gaussians": len(self.learned),
+                "field": asdict(self.learned.config),
+                "unit": self.learned.unit,
+                "head": self.head.labels(),
+                "camera": {"width": self.camera.width, "height": self.camera.height, "ids": list(self.camera.ids)},
+            },
+        )
+        with write_folder(folder, manifest) as temporary:
+            save_file(tensors, temporary / WEIGHTS)
+            write_image(temporary / PREVIEW, self.preview())
+
+    def preview(self) -> Any:
+        """The resting state over its background (white where there is none), [H, W, 3] uint8."""
+        background = torch.ones(3) if self.background is None else self.background
+        return to_uint8(self.render(self.camera, self.codes).over(background)[0].numpy())
+
+
+def load(folder: Path, kernels: str) -> SplatAvatar:
+    """Open an avatar folder of this kind. Raises StudioError when it is missing, damaged or of an unknown space."""
+    manifest = read_manifest(folder, kind="avatar")
+    body = manifest.body
+    try:
+        space = SPACES[str(manifest.code_space)]
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, value in load_file(folder / WEIGHTS).items():
+            group, _, key = name.partition("/")
+            groups.setdefault(group, {})[key] = value
+        binding = Binding(**groups["binding"])
+        statistics = CodeStatistics(**groups["statistics"])
+        generator = torch.Generator().manual_seed(0)
+        config = FieldConfig(**body["field"])
+        learned = SplatField(binding, float(body["unit"]), statistics.projection.shape[1], config, generator)
+        learned.load_state_dict(groups["learned"])
+        shown = body["camera"]
+        camera = Camera(**groups["camera"], width=shown["width"], height=shown["height"], ids=tuple(shown["ids"]))
+        background = groups["background"]["image"].float() / 255 if "background" in groups else None
+        return SplatAvatar(
+            HeadModel.from_parts(space, body["head"], groups["head"]),
+            str(manifest.head_hash),
+            binding,
+            learned.requires_grad_(False),
+            statistics,
+            CodeRange.from_tensors(space, groups["range"]),
+            camera,
+            background,
+            kernels,
+        )
+    except StudioError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of the readers, the user needs one line
+        raise StudioError(
+            f"damaged avatar: {folder}",
+            got=repr(error),
+            expected="files as written by studio train",
+            next="restore or retrain it",
+        ) from error

@@ -1,0 +1,196 @@
+"""Gaussians hang on triangles: where each one sits, and how the triangles carry them when the head moves.
+
+A Gaussian's position is its place on the triangle plus an offset in the triangle's frame, which turns and stretches
+with the triangle (GaussianAvatars, arXiv 2312.02069; sampling over the surface as in RGBAvatar, arXiv 2503.12886).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from recon.bust import interocular
+from studio.codes import Codes
+from studio.heads.mediapipe_points import LIDS_LEFT, LIDS_RIGHT, LIPS
+from studio.heads.model import HeadModel
+from studio.rotations import matrix_to_quat
+
+# How many Gaussians a part gets for its area, against bare skin. Parts that only shade others get none.
+_REGION_DENSITY = {
+    "teeth_upper": 3.0,
+    "teeth_lower": 3.0,
+    "tongue": 1.5,
+    "gums": 0.7,
+    "mouth_interior": 0.5,
+    "eye_left": 2.5,
+    "eye_right": 2.5,
+    "lids": 3.0,
+    "lashes": 1.0,
+    "scalp": 0.8,
+    "neck": 0.5,
+    "torso": 0.3,
+    "eye_occlusion": 0.0,
+    "lacrimal": 0.0,
+}
+_MOUTH_DENSITY, _EYE_DENSITY = 5.0, 6.0  # at the lips and lids, falling off within a fifth of the eye distance
+_FALLOFF = 0.2
+_UNSEEN_DENSITY = 0.08  # faces that no camera sees still need something, in case someone orbits
+_LOOSE_REGIONS = ("scalp", "hair", "neck", "torso")
+
+
+@dataclass(frozen=True)
+class Binding:
+    """N Gaussians on the triangles of a head.
+
+    Args:
+        faces: [N] int64 triangles.
+        bary: [N, 3] places on them.
+        offsets: [N, 3] metres along the tangent, bitangent and normal of the triangle, at rest.
+        spacing: [N] metres to the neighbours, about.
+        loose: [N] bool: hair and clothes, which lie off the surface and may move far from it.
+    """
+
+    faces: Tensor
+    bary: Tensor
+    offsets: Tensor
+    spacing: Tensor
+    loose: Tensor
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, index: Tensor) -> Binding:
+        return Binding(self.faces[index], self.bary[index], self.offsets[index], self.spacing[index], self.loose[index])
+
+    def joined(self, other: Binding) -> Binding:
+        """Both, this one first."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__)
+        return Binding(*(torch.cat(pair) for pair in pairs))
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Where the triangles put the Gaussians in one state, in the head frame.
+
+    Args:
+        origins: [N, 3] metres: the places on the triangles.
+        rotations: [N, 3, 3] from the triangle's frame to the head frame.
+        quats: [N, 4] the same as quaternions, wxyz.
+        stretch: [N] linear size of the triangle against its size at rest.
+    """
+
+    origins: Tensor
+    rotations: Tensor
+    quats: Tensor
+    stretch: Tensor
+
+
+def triangle_frames(
+    corners: Tensor,  # [..., 3, 3] corner, xyz
+) -> tuple[Tensor, Tensor]:
+    """Orthonormal frames [..., 3, 3] (columns: tangent, bitangent, normal) and areas [...] of triangles."""
+    edge = corners[..., 1, :] - corners[..., 0, :]
+    cross = torch.linalg.cross(edge, corners[..., 2, :] - corners[..., 0, :])
+    tangent, normal = normalize(edge, dim=-1), normalize(cross, dim=-1)
+    return torch.stack((tangent, torch.linalg.cross(normal, tangent), normal), dim=-1), 0.5 * cross.norm(dim=-1)
+
+
+def face_density(
+    head: HeadModel,  # without identity parameters
+    seen: Tensor,  # [F] bool: some camera sees the triangle in some state
+) -> Tensor:
+    """How many Gaussians each triangle gets for its area, [F], relative to bare skin that is seen."""
+    by_region = torch.tensor([_REGION_DENSITY.get(name, 1.0) for name in head.region_names])
+    density = by_region[head.face_region]
+    centers = head.template[head.faces].mean(dim=1)
+    landmarks = head.landmarks(head.template)
+    for points, peak in ((LIPS, _MOUTH_DENSITY), ((*LIDS_LEFT, *LIDS_RIGHT), _EYE_DENSITY)):
+        near = landmarks[[index for index in points if head.landmark_valid[index]]]
+        if len(near):
+            distance = torch.cdist(centers, near).amin(dim=1) / (_FALLOFF * interocular(head))
+            density = density * (1.0 + (peak - 1.0) * torch.exp(-distance.square()))
+    return density * torch.where(seen, 1.0, _UNSEEN_DENSITY)
+
+
+def sample_surface(
+    head: HeadModel,
+    weights: Tensor,  # [F] Gaussians per area, relative
+    count: int,
+    generator: torch.Generator,
+) -> Binding:
+    """``count`` places on the mesh at rest, spread by area times weight (systematic sampling: no clumps, no gaps)."""
+    _, area = triangle_frames(head.template[head.faces])
+    cumulative = (area * weights).double().cumsum(0)
+    step = cumulative[-1] / count
+    ticks = (torch.arange(count, dtype=torch.float64) + torch.rand(1, generator=generator).double()) * step
+    faces = torch.searchsorted(cumulative, ticks).clamp(max=len(cumulative) - 1)
+    u, v = torch.rand(2, count, generator=generator)
+    root = u.sqrt()
+    bary = torch.stack((1 - root, root * (1 - v), root * v), dim=-1)
+    spacing = (step / weights[faces].double()).sqrt().float()
+    loose = head.region_faces(*_LOOSE_REGIONS)[faces]
+    return Binding(faces, bary, torch.zeros(count, 3), spacing, loose)
+
+
+def sample_shell(
+    head: HeadModel,
+    thickness: float,  # metres: mean height above the surface
+    count: int,
+    generator: torch.Generator,
+) -> Binding:
+    """``count`` places above scalp, neck and torso, thinning out with height: candidates for hair and clothes."""
+    weights = head.region_faces(*_LOOSE_REGIONS).float()
+    surface = sample_surface(head, weights, count, generator)
+    height = -thickness * torch.log1p(-0.95 * torch.rand(count, generator=generator))
+    offsets = torch.zeros(count, 3)
+    offsets[:, 2] = height
+    return replace(surface, offsets=offsets)
+
+
+def compacted(head: HeadModel, binding: Binding) -> tuple[HeadModel, Binding]:
+    """Only the triangles that carry Gaussians or landmarks, and the binding to them."""
+    wanted, index = torch.unique(torch.cat((binding.faces, head.landmark_faces)), return_inverse=True)
+    kept, corners = torch.unique(head.faces[wanted], return_inverse=True)
+    small = replace(
+        head,
+        template=head.template[kept],
+        identity_basis=head.identity_basis[:, kept],
+        expression_basis=head.expression_basis[:, kept],
+        skin_weights=head.skin_weights[kept],
+        faces=corners,
+        uvs=head.uvs[:1] * 0,
+        faces_uv=torch.zeros_like(corners),
+        face_region=head.face_region[wanted],
+        texture=head.texture[:0],
+        landmark_faces=index[len(binding) :],
+    )
+    return small, replace(binding, faces=index[: len(binding)])
+
+
+class Rig:
+    """Poses the triangles that carry Gaussians. Without gradients: what is learned sits on top of it."""
+
+    def __init__(self, head: HeadModel, binding: Binding) -> None:
+        """Args: head: without identity parameters, best ``compacted``; binding: on its triangles."""
+        used, self._triangle = torch.unique(binding.faces, return_inverse=True)
+        self._head, self._corners, self._bary = head, head.faces[used], binding.bary
+        _, area = triangle_frames(head.template[self._corners])
+        self._rest_area = area.clamp(min=1e-12)
+
+    @torch.no_grad()
+    def pose(
+        self,
+        codes: Codes,  # no batch
+    ) -> Anchors:
+        """The anchors of one state, in the head frame."""
+        vertices = self._head.vertices_head(codes.expression.new_zeros(0), codes)
+        corners = vertices[self._corners]
+        rotations, area = triangle_frames(corners)
+        # A closing lid or lip squeezes triangles to nothing; Gaussians must neither vanish nor burst with them.
+        stretch = (area / self._rest_area).sqrt().clamp(0.6, 1.7)
+        origins = (corners[self._triangle] * self._bary[..., None]).sum(dim=1)
+        quats = matrix_to_quat(rotations)
+        return Anchors(origins, rotations[self._triangle], quats[self._triangle], stretch[self._triangle])

@@ -1,0 +1,119 @@
+"""Training images: which ones, in which order, read once and kept in a bounded cache."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.cameras import Camera
+from studio.captures import Capture
+from studio.codes import Codes
+from studio.heads.mediapipe_points import EYE_CORNERS, LIDS_LEFT, LIDS_RIGHT, LIPS
+from studio.heads.model import HeadModel
+
+Key = tuple[int, int]  # (timestep_index, camera_index)
+_REGION_MARGIN = 0.15  # eye distances that a region reaches beyond its landmarks
+
+
+@dataclass(frozen=True)
+class View:
+    """One training image as tensors.
+
+    Args:
+        key: (timestep_index, camera_index).
+        image: [H, W, 3] uint8 sRGB.
+        alpha: [H, W] uint8 matte, or None.
+        emphasis: [H, W] uint8, 1 where the mouth or the eyes are.
+        camera: C = 1.
+    """
+
+    key: Key
+    image: Tensor
+    alpha: Tensor | None
+    emphasis: Tensor
+    camera: Camera
+
+    def size(self) -> int:
+        """Bytes held."""
+        return self.image.numel() + self.emphasis.numel() + (0 if self.alpha is None else self.alpha.numel())
+
+
+class Views:
+    """Lazily read views of a capture, at most ``max_bytes`` of them in memory (least recently used go first)."""
+
+    def __init__(self, capture: Capture, head: HeadModel, codes: Codes, max_bytes: int = 2 << 30) -> None:
+        """Args: head without identity parameters; codes: batch [T], all timesteps of the capture."""
+        self.capture, self._codes = capture, codes
+        self._landmarks = head.landmark_submodel()
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._held: OrderedDict[Key, View] = OrderedDict()
+
+    def __getitem__(self, key: Key) -> View:
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        view = self._read(key)
+        self._held[key] = view
+        self._bytes += view.size()
+        while self._bytes > self._max_bytes and len(self._held) > 1:
+            self._bytes -= self._held.popitem(last=False)[1].size()
+        return view
+
+    def _read(self, key: Key) -> View:
+        frame = self.capture.frame(*key)
+        regions = region_masks(self._landmarks, self._codes[key[0]], frame.camera)
+        emphasis = torch.from_numpy(regions["mouth"] | regions["eyes"]).to(torch.uint8)
+        alpha = None if frame.alpha is None else torch.from_numpy(frame.alpha)
+        return View(key, torch.from_numpy(frame.image), alpha, emphasis, frame.camera)
+
+
+def region_masks(
+    head: HeadModel,  # without identity parameters; a ``landmark_submodel`` is enough
+    codes: Codes,  # no batch
+    camera: Camera,  # C = 1
+) -> dict[str, np.ndarray]:
+    """Where face, mouth and eyes are in an image: bool [H, W] each, hulls of the head model's posed landmarks.
+
+    Mouth and eyes reach a little beyond their landmarks, relative to the distance between the eye corners.
+    """
+    points = head.landmarks(head.vertices(codes.expression.new_zeros(0), codes))
+    projected = camera.project(points)[0][0].numpy()
+    valid = head.landmark_valid.numpy()
+    unit = float(np.linalg.norm(projected[EYE_CORNERS[0]] - projected[EYE_CORNERS[1]]))
+
+    def hull(indices: tuple[int, ...], margin: float) -> np.ndarray:
+        mask = np.zeros((camera.height, camera.width), np.uint8)
+        chosen = projected[[index for index in indices if valid[index]]]
+        if len(chosen) >= 3 and np.isfinite(chosen).all() and np.abs(chosen).max() < 1e5:
+            cv2.fillConvexPoly(mask, cv2.convexHull(np.round(chosen).astype(np.int32)), 1)
+            reach = 2 * round(margin * unit) + 1
+            mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+        return mask.astype(bool)
+
+    return {
+        "face": hull(tuple(range(len(valid))), 0.0),
+        "mouth": hull(LIPS, _REGION_MARGIN),
+        "eyes": hull(LIDS_LEFT, _REGION_MARGIN) | hull(LIDS_RIGHT, _REGION_MARGIN),
+    }
+
+
+class Sampler:
+    """Goes through all indices in random order, again and again; ``drawn`` is all of its state."""
+
+    def __init__(self, count: int, seed: int, drawn: int = 0) -> None:
+        """Args: count: how many indices; seed: of the orders; drawn: how many were drawn before."""
+        self._count, self._seed, self.drawn = count, seed, drawn
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def next(self) -> int:
+        """The next index."""
+        epoch, place = divmod(self.drawn, self._count)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, np.random.default_rng((self._seed, epoch)).permutation(self._count)
+        self.drawn += 1
+        return int(self._order[place])

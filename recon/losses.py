@@ -1,0 +1,58 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from recon.frames import View
+from studio.avatar import RenderOutput
+from studio.kernels.photometric import photometric_loss
+
+_SURE = 0.02  # a matte within this of 0 or 1 is certain; between, hair and motion blur decide for themselves
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms.
+
+    Args:
+        ssim: share of 1 - SSIM in the photometric term (the rest is L1).
+        emphasis: how much more a pixel of the mouth or the eyes counts.
+        matte: of coverage where the matte says nobody, or the whole pixel.
+    """
+
+    ssim: float = 0.2
+    emphasis: float = 3.0
+    matte: float = 0.1
+
+
+def image_loss(
+    output: RenderOutput,  # C = 1
+    background: Tensor,  # [H, W, 3] or [3]: what is behind the render
+    target: Tensor,  # [H, W, 3] float, the photo, over the same background
+    view: View,
+    config: LossConfig,
+) -> Tensor:
+    """The loss of one view, a scalar."""
+    weight = 1.0 + config.emphasis * view.emphasis[None].float()
+    loss = photometric_loss(output.over(background), target[None], weight, config.ssim)
+    if view.alpha is not None and config.matte > 0:
+        matte = view.alpha.float() / 255
+        sure = ((matte - 0.5).abs() > 0.5 - _SURE).float()
+        loss = loss + config.matte * ((output.alpha[0] - matte.round()).abs() * sure).mean()
+    return loss
+
+
+def target_over(
+    view: View,
+    known: Tensor
+    | None,  # [H, W, 3] what the camera sees without the person, or None if the photo holds the person only
+    wanted: Tensor,  # [3] or [H, W, 3]
+) -> Tensor:
+    """The photo [H, W, 3] with another background, by its matte: photo = α F + (1 - α) known."""
+    assert view.alpha is not None
+    photo, alpha = view.image.float() / 255, view.alpha[..., None].float() / 255
+    person = photo * alpha if known is None else photo - (1 - alpha) * known
+    return (person + (1 - alpha) * wanted).clamp(0, 1)

@@ -1,0 +1,40 @@
+"""Small corrections of head and torso pose for the training frames only.
+
+Tracking errors of a few milliradians are not smooth in time; an avatar trained on them as they are learns to blur. Each
+training frame therefore gets its own small rigid motion of the head and of the torso. They are thrown away after
+training and have zero mean, so that frames driven by plain tracked codes see the avatar where it belongs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from recon.field import Gaussians
+
+# A residual of 1 is this much: radians, and inter-ocular distances.
+_TURN_GAIN, _SHIFT_GAIN = 0.02, 0.03
+
+
+class PoseResiduals(nn.Module):
+    """Rigid motions of head and torso for each training timestep: ``values`` [T, 2, 6] (head, torso; turn, shift)."""
+
+    def __init__(self, timesteps: int, unit: float) -> None:
+        """Args: timesteps: how many training timesteps; unit: inter-ocular distance, metres."""
+        super().__init__()
+        self.values = nn.Parameter(torch.zeros(timesteps, 2, 6))
+        self._unit = unit
+
+    def forward(
+        self,
+        gaussians: Gaussians,  # head frame
+        torso: Tensor,  # [N] how much each Gaussian follows the torso
+        index: int,  # which training timestep
+    ) -> Gaussians:
+        """The Gaussians moved by the residuals of a timestep, to first order."""
+        head, trunk = (self.values[index] - self.values.mean(0)).unbind(0)
+        motion = head + torso[:, None] * trunk
+        turn, shift = _TURN_GAIN * motion[:, :3], _SHIFT_GAIN * self._unit * motion[:, 3:]
+        return replace(gaussians, means=gaussians.means + torch.linalg.cross(turn, gaussians.means) + shift)

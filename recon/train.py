@@ -1,0 +1,347 @@
+"""Training of a drivable splat avatar: from a capture, its code track and a head model to an avatar folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.avatars.splats import SplatAvatar
+from recon.backdrop import Backdrop, Behind
+from recon.binding import compacted
+from recon.bust import has_torso, interocular, with_bust
+from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from recon.colors import initial_colors
+from recon.corrections import CodeStatistics
+from recon.field import FieldConfig, SplatField
+from recon.frames import Key, Sampler, View, Views
+from recon.initialise import make_binding
+from recon.interrupt import deferred_interrupt
+from recon.losses import LossConfig, image_loss
+from recon.metrics import psnr
+from recon.refinement import PoseResiduals
+from studio.captures import Capture
+from studio.code_range import measure_range
+from studio.codes import CodeTrack
+from studio.errors import StudioError
+from studio.folders import Manifest, content_hash, read_manifest, require_new, write_folder
+from studio.heads.model import JOINTS, HeadModel
+from studio.kernels.backends import choose_kernels
+
+_INITIAL_VIEWS = 16  # photos that decide what is seen, what is hair and which colours to start with
+_VALIDATION_VIEWS = 12
+_LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
+
+
+@dataclass(frozen=True)
+class RateConfig:
+    """Adam's learning rates. Lengths are in inter-ocular distances, colours sRGB 0..1."""
+
+    offsets: float = 3e-3
+    quats: float = 4e-3
+    log_scales: float = 8e-3
+    opacity_logits: float = 4e-2
+    colors: float = 6e-3
+    bases: float = 1e-2
+    weights: float = 2e-3
+    residuals: float = 1e-2
+    images: float = 3e-3
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How an avatar is trained.
+
+    Args:
+        gaussians: how many.
+        iterations: steps of one image each.
+        split: which part of the capture is trained on.
+        validation: share of its timesteps, at its end, that only choose the best state.
+        check_every: steps between validations.
+        patience: validations without improvement after which training stops.
+        checkpoint_every: steps between checkpoints.
+        behind: what is behind the person, see ``recon.backdrop``.
+        refine: small pose corrections of the training frames, see ``recon.refinement``.
+        seed: of everything random.
+        kernels: "auto", "cuda" or "cpu".
+    """
+
+    gaussians: int = 24_000
+    iterations: int = 2_500
+    split: str = "train"
+    validation: float = 0.08
+    check_every: int = 250
+    patience: int = 4
+    checkpoint_every: int = 500
+    behind: Behind = "auto"
+    refine: bool = True
+    seed: int = 0
+    kernels: str = "auto"
+    model: FieldConfig = field(default_factory=FieldConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    rates: RateConfig = field(default_factory=RateConfig)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What ``on_step`` is told after each step."""
+
+    step: int
+    total: int
+    loss: float
+    avatar: SplatAvatar
+
+
+def train(
+    capture: Capture,
+    track: CodeTrack,
+    head: HeadModel,
+    config: TrainConfig,
+    run_folder: Path,
+    on_step: Callable[[Step], None] | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train an avatar.
+
+    Args:
+        capture: photos, mattes and cameras.
+        track: the codes of every timestep; ``extras["identity"]`` holds the person's identity parameters.
+        head: the head model that the track was made with.
+        config: see ``TrainConfig``.
+        run_folder: made by this function: config, checkpoints, metrics.jsonl and the avatar.
+        on_step: called after every step.
+        resume: continue in ``run_folder`` from its newest checkpoint, with the same result bit by bit.
+
+    Returns:
+        The avatar folder, ``run_folder``/avatar.
+
+    Raises:
+        StudioError: the run exists (without ``resume``) or is another's, the split has no usable frame.
+        KeyboardInterrupt: after Ctrl-C, when the state is stored.
+    """
+    torch.manual_seed(config.seed)
+    _open_run(capture, config, run_folder, resume)
+    if (run_folder / "avatar").exists():
+        return run_folder / "avatar"
+    session = Session(capture, track, head, config)
+    start = session.restore(run_folder / "checkpoints")
+    with deferred_interrupt() as interrupt:
+        for step in range(start, config.iterations):
+            loss = session.step(step)
+            if on_step is not None:
+                on_step(Step(step + 1, config.iterations, loss, session.avatar))
+            if (step + 1) % config.check_every == 0 or step + 1 == config.iterations:
+                _log(run_folder, {"step": step + 1, "loss": loss, "validation_psnr": session.validate(step + 1)})
+            if interrupt.requested or (step + 1) % config.checkpoint_every == 0:
+                session.store(run_folder / "checkpoints", step + 1)
+            if interrupt.requested:
+                raise KeyboardInterrupt
+            if session.stale >= config.patience:
+                break
+    avatar = session.best_avatar()
+    parents = {capture.folder.name: content_hash(capture.folder)}
+    manifest = Manifest(
+        kind="avatar",
+        kernels=choose_kernels(config.kernels, "cpu"),
+        seed=config.seed,
+        parents=parents,
+        licence=capture.manifest.licence,
+        consent=capture.manifest.consent,
+        body={"step": session.best_step, "validation_psnr": session.best_psnr},
+    )
+    avatar.save(run_folder / "avatar", manifest)
+    return run_folder / "avatar"
+
+
+def _open_run(capture: Capture, config: TrainConfig, folder: Path, resume: bool) -> None:
+    body = json.loads(json.dumps({"config": asdict(config)}))
+    parents = {capture.folder.name: content_hash(capture.folder)}
+    if resume and (folder / "manifest.json").exists():
+        manifest = read_manifest(folder, kind="run")
+        if manifest.body.get("config") != body["config"] or dict(manifest.parents) != parents:
+            raise StudioError(
+                f"cannot resume {folder}",
+                got="another configuration or capture",
+                expected="those that the run was started with",
+                next="choose another name for a new run",
+            )
+        return
+    require_new(folder, next="choose another name, or resume=true")
+    with write_folder(folder, Manifest(kind="run", seed=config.seed, parents=parents, body=body)):
+        pass
+
+
+def _log(folder: Path, values: dict[str, float]) -> None:
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write(json.dumps(values) + "\n")
+
+
+class Session:
+    """Everything that training holds between two steps."""
+
+    def __init__(self, capture: Capture, track: CodeTrack, head: HeadModel, config: TrainConfig) -> None:
+        self.config, self.codes = config, track.codes
+        self.timesteps, held_out, cameras = _parts(capture, track, config)
+        identity = torch.from_numpy(np.asarray(track.extras.get("identity", np.zeros(head.num_identity)))).float()
+        person = head.with_identity(identity)
+        person = person if has_torso(person) else with_bust(person)
+        self.views = Views(capture, person, track.codes)
+        self.keys: list[Key] = [(t, c) for t in self.timesteps for c in cameras]
+        self.held_out = _spread([(t, c) for t in held_out for c in cameras], _VALIDATION_VIEWS)
+        generator = torch.Generator().manual_seed(config.seed)
+        samples = [self.views[key] for key in _spread(self.keys, _INITIAL_VIEWS)]
+        binding = make_binding(person, track.codes, samples, config.gaussians, generator)
+        small, binding = compacted(person, binding)
+        statistics = CodeStatistics.fit(track.codes[list(self.timesteps)])
+        learned = SplatField(binding, interocular(person), statistics.projection.shape[1], config.model, generator)
+        trained = replace(track, codes=track.codes[list(self.timesteps)], valid=track.valid[list(self.timesteps)])
+        camera = capture.cameras[_front_camera(capture, track, cameras)]
+        self.avatar = SplatAvatar(
+            small, head.hash, binding, learned, statistics, measure_range(trained), camera, None, config.kernels
+        )
+        self.torso = (small.skin_weights[small.faces[binding.faces]] * binding.bary[..., None]).sum(1)[
+            :, JOINTS.index("torso")
+        ]
+        self.residuals = PoseResiduals(len(self.timesteps), learned.unit)
+        self.backdrop = Backdrop(self.views, cameras, self.timesteps, config.behind, config.seed)
+        initial_colors(self.avatar, self.codes, samples)
+        self.sampler = Sampler(len(self.keys), config.seed)
+        self.optimizer = torch.optim.Adam(self._groups(), eps=1e-8, fused=True)
+        self.best_psnr, self.best_step, self.stale = -math.inf, 0, 0
+        self.best: dict[str, Tensor] = {}
+
+    def _groups(self) -> list[dict[str, object]]:
+        rates = self.config.rates
+        learned = self.avatar.learned
+        groups: list[dict[str, object]] = [
+            {"params": [getattr(learned, name)], "rate": getattr(rates, name)}
+            for name in ("offsets", "quats", "log_scales", "opacity_logits", "colors", "bases")
+        ]
+        groups.append({"params": list(learned.weights.parameters()), "rate": rates.weights})
+        if self.config.refine:
+            groups.append({"params": [self.residuals.values], "rate": rates.residuals})
+        if not self.backdrop.random:
+            # Adam divides by the size of the gradient: where nothing is ever seen it would amplify rounding errors.
+            groups.append({"params": [self.backdrop.images], "rate": rates.images, "eps": 1e-6})
+        return [{**group, "lr": group["rate"]} for group in groups]
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """What is learned, by name."""
+        return {"learned": self.avatar.learned, "residuals": self.residuals, "backdrop": self.backdrop}
+
+    def step(self, step: int) -> float:
+        """One optimisation step; returns the loss."""
+        progress = step / max(self.config.iterations - 1, 1)
+        scale = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * scale
+        index = self.sampler.next()
+        view = self.views[self.keys[index]]
+        loss = self.loss(view, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def loss(self, view: View, step: int) -> Tensor:
+        """The loss of a training view."""
+        codes = self.codes[view.key[0]]
+        gaussians = self.avatar.head_gaussians(codes)
+        if self.config.refine:
+            gaussians = self.residuals(gaussians, self.torso, self.timesteps.index(view.key[0]))
+        output = self.avatar.render_gaussians(view.camera, gaussians, codes.head_to_world)
+        behind, target = self.backdrop(view, step)
+        return image_loss(output, behind, target, view, self.config.loss)
+
+    def validate(self, step: int) -> float:
+        """Mean PSNR over the validation views, driven by plain tracked codes; remembers the best state."""
+        scores = []
+        for key in self.held_out:
+            view = self.views[key]
+            with torch.no_grad():
+                behind, target = self.backdrop(view, -1)
+            image = self.avatar.render(view.camera, self.codes[key[0]]).over(behind)[0].clamp(0, 1)
+            scores.append(psnr(image, target))
+        score = float(np.mean(scores)) if scores else float(step)
+        self.stale += 1
+        if score > self.best_psnr:
+            self.best_psnr, self.best_step, self.stale = score, step, 0
+            self.best = {name: value.detach().clone() for name, value in self._state("best").items()}
+        return score
+
+    def _state(self, prefix: str) -> dict[str, Tensor]:
+        return {f"{prefix}/{m}/{n}": v for m, module in self.modules().items() for n, v in module.state_dict().items()}
+
+    def best_avatar(self) -> SplatAvatar:
+        """The avatar in its best state so far, with its background."""
+        self._load("best", self.best)
+        front = self.views.capture.cameras.ids.index(self.avatar.camera.ids[0])
+        return replace(self.avatar, background=self.backdrop.image(front))
+
+    def _load(self, prefix: str, tensors: dict[str, Tensor]) -> None:
+        for name, module in self.modules().items():
+            start = f"{prefix}/{name}/"
+            module.load_state_dict({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)})
+
+    def store(self, folder: Path, step: int) -> None:
+        """Write a checkpoint."""
+        tensors = {**self._state("now"), **self.best, **optimizer_tensors(self.optimizer)}
+        numbers = {
+            "drawn": self.sampler.drawn,
+            "best_psnr": self.best_psnr if self.best else None,
+            "best_step": self.best_step,
+            "stale": self.stale,
+        }
+        save_checkpoint(folder, step, Checkpoint(tensors, numbers))
+
+    def restore(self, folder: Path) -> int:
+        """Continue from the newest checkpoint, if there is one; returns the steps done."""
+        checkpoint = load_checkpoint(folder)
+        if checkpoint is None:
+            return 0
+        tensors, numbers = dict(checkpoint.tensors), checkpoint.numbers
+        self._load("now", tensors)
+        restore_optimizer(self.optimizer, tensors)
+        self.best = {name: value for name, value in tensors.items() if name.startswith("best/")}
+        self.sampler.drawn = int(numbers["drawn"])
+        self.best_psnr = -math.inf if numbers["best_psnr"] is None else float(numbers["best_psnr"])
+        self.best_step, self.stale = int(numbers["best_step"]), int(numbers["stale"])
+        return int(numbers["step"])
+
+
+def _parts(
+    capture: Capture, track: CodeTrack, config: TrainConfig
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Training timesteps, validation timesteps, cameras."""
+    split = capture.split(config.split)
+    usable = [t for t in split.timesteps if bool(track.valid[t])]
+    if not usable:
+        raise StudioError(
+            f"nothing to train on in {capture.folder}",
+            got=f"no valid frame in {config.split}",
+            expected="tracked frames",
+        )
+    held_out = min(int(config.validation * len(usable)), len(usable) - 1)
+    middle = len(usable) - held_out
+    return tuple(usable[:middle]), tuple(usable[middle:]), split.cameras
+
+
+def _spread(keys: list[Key], count: int) -> list[Key]:
+    """At most ``count`` of the keys, evenly spread; a prime stride keeps cameras and timesteps mixed."""
+    if len(keys) <= count:
+        return keys
+    return [keys[int(index)] for index in np.linspace(0, len(keys) - 1, count).round()]
+
+
+def _front_camera(capture: Capture, track: CodeTrack, cameras: tuple[int, ...]) -> int:
+    """The training camera that sees the face most from the front, over the clip."""
+    forward = track.codes.head_to_world[:, :3, 2].mean(0)
+    middle = track.codes.head_to_world[:, :3, 3].mean(0)
+    towards = torch.nn.functional.normalize(capture.cameras.centers[list(cameras)] - middle, dim=-1)
+    return cameras[int((towards @ forward).argmax())]
