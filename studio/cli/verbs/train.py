@@ -6,7 +6,7 @@ from pathlib import Path
 
 from studio.cli.config import Config
 from studio.cli.finish import finish
-from studio.cli.rooms import chosen_head, only_track
+from studio.cli.rooms import chosen_head, note_origin, only_track
 from studio.errors import StudioError
 
 
@@ -15,7 +15,7 @@ def run(config: Config) -> None:
     capture = config.path("capture")
     out = config.optional_path("out") or Path("runs") / (capture.resolve().parent.name or "avatar")
     avatar = train_avatar(config, capture, config.values["track"], out)
-    finish(out, avatar, next="eval", run=out, capture=capture)
+    finish(out, avatar, next="eval", run=out)
 
 
 def train_avatar(config: Config, capture_folder: Path, track_name: str | None, out: Path) -> Path:
@@ -38,7 +38,10 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
         raise StudioError(
             f"{capture_folder} shows a single moment", expected="a clip", next="train it with avatar=static_splats"
         )
-    head = chosen_head(config)
-    track = capture.track(track_name or only_track(capture))
-    with step_bar("train") as on_step:
-        return train(capture, track, head, settings.to(TrainConfig, **common), out, on_step, resume)
+    name = track_name or only_track(capture)
+    try:
+        with step_bar("train") as on_step:
+            room_settings = settings.to(TrainConfig, **common)
+            return train(capture, capture.track(name), chosen_head(config), room_settings, out, on_step, resume)
+    finally:
+        note_origin(out, config, capture_folder, name)

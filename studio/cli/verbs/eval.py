@@ -1,0 +1,54 @@
+"""``studio eval``: how good an avatar is on what it was not trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from studio.cli.config import Config
+from studio.cli.finish import finish
+from studio.cli.rooms import trained_on
+from studio.folders import next_free
+
+
+def run(config: Config) -> None:
+    """Evaluate the avatar of a run on each held-out split; every split gets a folder."""
+    folder = config.path("run")
+    capture, track = trained_on(folder)
+    capture = config.optional_path("capture") or capture
+    track = config.get("track", str | None) or track
+    out = config.optional_path("out") or folder / "eval"
+    splits = held_out(capture) if config.values["split"] is None else (config.text("split"),)
+    written = []
+    for split in splits:
+        target = next_free(out / split)
+        show(split, evaluate_split(folder / "avatar", capture, track, split, target, config.text("kernels")))
+        written.append(target)
+    finish(*written, next="drive", avatar=folder / "avatar", driver="other.mp4")
+
+
+def held_out(capture: Path) -> tuple[str, ...]:
+    """The splits of a capture that training does not see."""
+    from studio.captures import open_capture
+
+    return tuple(name for name in open_capture(capture).splits if name != "train")
+
+
+def evaluate_split(
+    avatar: Path, capture: Path, track: str | None, split: str, out: Path, kernels: str
+) -> dict[str, Any]:
+    """Evaluate an avatar folder on one split into a new folder; returns its metrics."""
+    from recon.avatars import load_avatar
+    from recon.evaluate import evaluate
+    from studio.captures import open_capture
+
+    opened = open_capture(capture)
+    codes = opened.track(track) if track else None
+    return evaluate(load_avatar(avatar, kernels), opened, codes, split, out)
+
+
+def show(split: str, metrics: dict[str, Any]) -> None:
+    """One line for each region."""
+    for region, values in metrics["regions"].items():
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        print(f"{split:<16} {region:<10} {listed}")
