@@ -43,7 +43,13 @@ def drive(avatar: Avatar, driver: Driver, config: DriveConfig | None = None) -> 
 
 
 def drive_video(
-    avatar_folder: Path, driver: Driver, out: Path, config: DriveConfig | None = None, *, resume: bool = False
+    avatar_folder: Path,
+    driver: Driver,
+    out: Path,
+    config: DriveConfig | None = None,
+    *,
+    resume: bool = False,
+    kernels: str = "auto",
 ) -> Path:
     """Drive a stored avatar and render it to ``out`` (an .mp4, or a folder of PNG images); see ``render``.
 
@@ -53,7 +59,7 @@ def drive_video(
     from recon.avatars import load_avatar
 
     config = config or DriveConfig()
-    avatar = load_avatar(avatar_folder)
+    avatar = load_avatar(avatar_folder, kernels)
     driving = drive(avatar, driver, config)
     parents = {avatar_folder.name: content_hash(avatar_folder), **driving.parents}
     return render(avatar, replace(driving, parents=parents), out, config.render, resume=resume)

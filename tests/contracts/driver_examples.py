@@ -1,11 +1,16 @@
-"""One usable example of each driver, by name: what the contract of drivers is tried on."""
+"""One usable example of each driver, by name: what the contract of drivers is tried on.
+
+An example that needs the reference recordings is skipped where they are absent.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from reenact.drivers import Driver, driver_class
@@ -31,4 +36,12 @@ def _livelink(folder: Path) -> Driver:
     return driver_class("livelink")(source=folder / "take.csv", audio=folder / "take.wav")  # type: ignore[call-arg]
 
 
-EXAMPLES: Mapping[str, Callable[[Path], Driver]] = {"track": _track, "livelink": _livelink}
+def _video(folder: Path) -> Driver:
+    project = Path(__file__).resolve().parents[2]
+    clip = Path(os.environ.get("STUDIO_SHARED") or project.parent / "shared") / "data/talking_heads/demo1_video.mp4"
+    if not clip.is_file():
+        pytest.skip(f"no reference recording {clip} (set STUDIO_SHARED)")
+    return driver_class("video")(source=clip, frames=16, keep=folder / "capture")  # type: ignore[call-arg]
+
+
+EXAMPLES: Mapping[str, Callable[[Path], Driver]] = {"track": _track, "livelink": _livelink, "video": _video}

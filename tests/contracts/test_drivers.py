@@ -7,6 +7,7 @@ import importlib.util
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -29,20 +30,29 @@ def _examples() -> Mapping[str, Callable[[Path], Driver]]:
 EXAMPLES = _examples()
 
 
-@pytest.fixture(params=sorted(drivers()))
-def example(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
+class Example(NamedTuple):
+    """A driver that has driven, and the folder that holds all it knows."""
+
+    driver: Driver
+    driving: Driving
+    folder: Path
+
+
+@pytest.fixture(params=sorted(drivers()), scope="module")
+def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Example:
     assert request.param in EXAMPLES, f"driver {request.param} needs an example in tests/contracts/driver_examples.py"
-    return EXAMPLES[request.param](tmp_path)
+    folder = tmp_path_factory.mktemp(request.param)
+    driver = EXAMPLES[request.param](folder)
+    return Example(driver, driver.drive(), folder)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_gives_whole_codes_of_a_known_space(example: Driver) -> None:
-    driving = example.drive()
-    assert isinstance(driving, Driving)
-    track = driving.track
+def test_gives_whole_codes_of_a_known_space(example: Example) -> None:
+    assert isinstance(example.driving, Driving)
+    track = example.driving.track
     space = track.codes.space
     assert SPACES[space.name].hash == space.hash
     assert len(track) > 0
@@ -58,25 +68,24 @@ def test_gives_whole_codes_of_a_known_space(example: Driver) -> None:
     assert torch.allclose(torch.linalg.det(rotation), torch.ones(len(track)), atol=1e-4)
 
 
-def test_says_where_its_codes_come_from(example: Driver) -> None:
-    driving = example.drive()
+def test_says_where_its_codes_come_from(example: Example) -> None:
+    driving = example.driving
     assert "expression" in driving.track.provenance
     assert driving.parents
     if driving.audio is not None:
         assert abs(driving.audio.duration - len(driving.track) / driving.track.fps) < 0.5
 
 
-def test_drives_the_same_twice_and_leaves_its_source_alone(example: Driver, tmp_path: Path) -> None:
-    first = example.drive()
-    before = _contents(tmp_path)
-    second = example.drive()
-    assert _contents(tmp_path) == before
-    for name, value in first.track.codes.tensors().items():
+def test_drives_the_same_twice_and_leaves_its_source_alone(example: Example) -> None:
+    before = _contents(example.folder)
+    second = example.driver.drive()
+    assert _contents(example.folder) == before
+    for name, value in example.driving.track.codes.tensors().items():
         assert torch.equal(value, second.track.codes.tensors()[name]), name
 
 
-def test_survives_being_stored(example: Driver, tmp_path: Path) -> None:
-    track = example.drive().track
+def test_survives_being_stored(example: Example, tmp_path: Path) -> None:
+    track = example.driving.track
     track.save(tmp_path / "stored")
     back = CodeTrack.load(tmp_path / "stored")
     assert back.fps == track.fps
@@ -84,12 +93,13 @@ def test_survives_being_stored(example: Driver, tmp_path: Path) -> None:
         assert torch.equal(value, back.codes.tensors()[name]), name
 
 
-def test_settings_are_frozen_and_a_missing_source_is_one_line(example: Driver, tmp_path: Path) -> None:
-    assert dataclasses.is_dataclass(example)
-    assert isinstance(example.relative, bool)
+def test_settings_are_frozen_and_a_missing_source_is_one_line(example: Example, tmp_path: Path) -> None:
+    driver = example.driver
+    assert dataclasses.is_dataclass(driver)
+    assert isinstance(driver.relative, bool)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        example.source = tmp_path  # type: ignore[attr-defined]
-    missing = dataclasses.replace(example, source=tmp_path / "nowhere")  # type: ignore[type-var]
+        driver.source = tmp_path
+    missing = dataclasses.replace(driver, source=tmp_path / "nowhere")
     with pytest.raises(StudioError, match="nowhere"):
         missing.drive()
 
