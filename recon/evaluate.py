@@ -1,0 +1,165 @@
+"""Held-out photos against renders: metrics.json, truth.mp4, render.mp4 and a contact sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.frames import region_masks
+from studio.avatar import Avatar
+from studio.captures import Capture, Frame
+from studio.codes import Codes, CodeTrack
+from studio.folders import Manifest, content_hash, write_folder, write_json
+from studio.heads.model import HeadModel
+from studio.kernels.photometric import ssim
+from studio.media.images import to_uint8, write_image
+from studio.media.video_writer import VideoWriter
+
+_SHEET_ROWS = 8
+_ERROR_GAIN = 4.0  # the sheet shows absolute errors this much brighter
+_STATIC_FPS = 5.0  # a video of photos that have no frame rate
+_PROTOCOLS = {
+    True: "held-out photos; driven by codes tracked in them, nothing fitted to them by the avatar",
+    False: "held-out photos of a static scene",
+}
+
+
+@dataclass
+class _Sums:
+    """Squared error and similarity, added up over the pixels of a region in all frames."""
+
+    squared: float = 0.0
+    similarity: float = 0.0
+    pixels: int = 0
+
+    def add(self, squared: Tensor, similarity: Tensor, mask: np.ndarray) -> None:
+        chosen = torch.from_numpy(mask)
+        self.squared += float(squared[chosen].sum(dtype=torch.float64))
+        self.similarity += float(similarity[chosen].sum(dtype=torch.float64))
+        self.pixels += int(mask.sum())
+
+    def figures(self) -> dict[str, float | int | None]:
+        """PSNR of the mean squared error (dB, peak 1) and mean SSIM; None where the region was never seen."""
+        if not self.pixels:
+            return {"psnr": None, "ssim": None, "pixels": 0}
+        mse = self.squared / self.pixels
+        psnr = None if mse == 0 else round(-10 * math.log10(mse), 3)
+        return {"psnr": psnr, "ssim": round(self.similarity / self.pixels, 5), "pixels": self.pixels}
+
+
+@dataclass
+class _Report:
+    """What comes together while the frames go by."""
+
+    regions: dict[str, _Sums] = field(default_factory=dict)
+    rows: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, truth: np.ndarray, render: np.ndarray, masks: dict[str, np.ndarray]) -> None:
+        a, b = (torch.from_numpy(image).float()[None] / 255 for image in (render, truth))
+        squared, similarity = (a - b)[0].square().mean(-1), ssim(a, b)[0].mean(-1)
+        for name, mask in masks.items():
+            self.regions.setdefault(name, _Sums()).add(squared, similarity, mask)
+
+
+def evaluate(
+    avatar: Avatar,
+    capture: Capture,
+    track: CodeTrack | None,
+    split: str,
+    out: Path,
+    on_step: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Render a split of a capture and compare.
+
+    Args:
+        avatar: any avatar.
+        capture: where the photos come from.
+        track: codes of every timestep of the capture; None for avatars of static scenes.
+        split: a named split of the capture, one that the avatar was not trained on.
+        out: folder to make.
+        on_step: called with frames done and frames in all.
+
+    Returns:
+        What metrics.json holds: protocol, split, resolution, and per region psnr, ssim and the number of pixels.
+
+    Raises:
+        StudioError: no such split, codes of another space, or ``out`` exists.
+    """
+    part = capture.split(split)
+    keys = [(t, c) for c in part.cameras for t in part.timesteps]
+    size = (capture.cameras.width, capture.cameras.height)
+    report = _Report()
+    in_sheet = set(np.linspace(0, len(keys) - 1, min(_SHEET_ROWS, len(keys))).round().astype(int).tolist())
+    parents = {capture.folder.name: content_hash(capture.folder)}
+    with write_folder(out, Manifest(kind="evaluation", parents=parents, synthetic=True)) as folder:
+        fps = capture.fps or _STATIC_FPS
+        with (
+            VideoWriter(folder / "truth.mp4", fps, size, quality="near_lossless") as truths,
+            VideoWriter(folder / "render.mp4", fps, size, quality="near_lossless") as renders,
+        ):
+            for index, key in enumerate(keys):
+                frame = capture.frame(*key)
+                codes = avatar.codes if track is None else track.codes[key[0]]
+                truth, image = _pair(avatar, capture, frame, codes)
+                report.add(truth, image, _masks(avatar, frame, codes))
+                truths.write(truth)
+                renders.write(image)
+                if index in in_sheet:
+                    error = np.abs(truth.astype(np.float32) - image) * (_ERROR_GAIN / 255)
+                    report.rows.append(np.hstack((truth, image, to_uint8(error))))
+                if on_step is not None:
+                    on_step(index + 1, len(keys))
+        metrics = {
+            "protocol": _PROTOCOLS[track is not None],
+            "split": split,
+            "frames": len(keys),
+            "resolution": list(size),
+            "mask": {
+                "full": "all pixels",
+                "foreground": "matte above one half",
+                "face, mouth, eyes": "hulls of the head model's posed landmarks",
+            },
+            "regions": {name: sums.figures() for name, sums in report.regions.items()},
+        }
+        write_json(folder / "metrics.json", metrics)
+        write_image(folder / "sheet.png", contact_sheet(report.rows))
+    return metrics
+
+
+def _pair(avatar: Avatar, capture: Capture, frame: Frame, codes: Codes) -> tuple[np.ndarray, np.ndarray]:
+    """The photo and the render over the same background, [H, W, 3] uint8 each."""
+    background = avatar.background if len(capture.cameras) == 1 else None
+    if background is None:
+        known = capture.background(frame.camera_index)
+        background = torch.zeros(3) if known is None else torch.from_numpy(known).float() / 255
+    image = to_uint8(avatar.render(frame.camera, codes).over(background)[0].numpy())
+    if background.ndim == 1 and frame.alpha is not None:
+        return to_uint8(frame.image * (frame.alpha[..., None] / 255.0**2)), image
+    return frame.image, image
+
+
+def _masks(avatar: Avatar, frame: Frame, codes: Codes) -> dict[str, np.ndarray]:
+    masks = {"full": np.ones(frame.image.shape[:2], bool)}
+    if frame.alpha is not None:
+        masks["foreground"] = frame.alpha > 127
+    head = getattr(avatar, "head", None)
+    if isinstance(head, HeadModel):
+        masks |= region_masks(head, codes, frame.camera)
+    return masks
+
+
+def contact_sheet(
+    rows: list[np.ndarray],  # each [H, 3 W, 3] uint8: truth, render, error
+) -> np.ndarray:
+    """The rows in two columns, [H * ceil(n / 2), 6 W, 3] uint8."""
+    blank = [np.zeros_like(rows[0])] * (len(rows) % 2)
+    half = (len(rows) + 1) // 2
+    columns = [np.vstack(part) for part in (rows[:half], (rows + blank)[half:]) if part]
+    return np.hstack(columns)
