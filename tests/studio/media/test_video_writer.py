@@ -11,6 +11,7 @@ import pytest
 
 from studio.errors import StudioError
 from studio.media.audio import Audio
+from studio.media.video_reader import probe, read_audio, read_frames
 from studio.media.video_writer import VideoWriter, exact_fps
 
 
@@ -166,3 +167,25 @@ def test_frame_rates_are_exact(given: float, exact: Fraction) -> None:
 def test_no_frame_rate_is_refused() -> None:
     with pytest.raises(StudioError, match="not a frame rate"):
         exact_fps(0.0)
+
+
+@pytest.mark.parametrize(("fps", "rate"), [(Fraction(25), 16_000), (Fraction(30000, 1001), 44_100)])
+def test_claps_survive_three_generations(tmp_path: Path, fps: Fraction, rate: int) -> None:
+    """A clip that is read and written again three times, as a driver's sound is, does not drift."""
+    frames, audio = _clap(fps, rate, 6.0, [1.0, 5.0])
+    for generation in range(3):
+        path = tmp_path / f"{generation}.mp4"
+        with VideoWriter(path, fps, (96, 64), audio=audio) as writer:
+            for frame in frames:
+                writer.write(frame)
+        assert probe(path).fps == fps
+        frames = list(read_frames(path))
+        sound = read_audio(path)
+        assert sound is not None
+        audio = sound
+    bright = [index for index, frame in enumerate(frames) if frame.mean() > 200]
+    assert [index / fps for index in bright] == [int(time * fps) / fps for time in (1.0, 5.0)]
+    for time in (1.0, 5.0):
+        part = audio.between(time - 0.3, time + 0.3).samples
+        click = time - 0.3 + float(np.argmax(np.abs(part[:, 0]) > 0.2)) / audio.rate
+        assert abs(click - time) < 0.01
