@@ -94,8 +94,9 @@ def require_new(folder: Path, *, next: str = "choose another name") -> None:
 
 
 def next_free(folder: Path) -> Path:
-    """``folder`` itself, or the first of folder-2, folder-3, … that does not exist."""
-    candidates = (folder if number == 1 else folder.with_name(f"{folder.name}-{number}") for number in count(1))
+    """``folder`` itself, or the first of folder-2, folder-3, … that does not exist (name-2.mp4 for a file's name)."""
+    names = (folder.name if number == 1 else f"{folder.stem}-{number}{folder.suffix}" for number in count(1))
+    candidates = (folder.with_name(name) for name in names)
     return next(candidate for candidate in candidates if not candidate.exists())
 
 

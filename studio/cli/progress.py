@@ -17,20 +17,27 @@ class Step(Protocol):
     def step(self) -> int: ...
     @property
     def total(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
+
+
+@contextmanager
+def count_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A hook that is called with done and all, and shows both with the remaining time."""
+    interval = 0.2 if sys.stderr.isatty() else 20.0
+    with tqdm(desc=title, mininterval=interval, file=sys.stderr, dynamic_ncols=True) as bar:
+
+        def on_count(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield on_count
 
 
 @contextmanager
 def step_bar(title: str) -> Iterator[Callable[[Step], None]]:
-    """A hook that shows done and remaining steps, the remaining time and the loss."""
-    interval = 0.2 if sys.stderr.isatty() else 20.0
-    with tqdm(desc=title, mininterval=interval, file=sys.stderr, dynamic_ncols=True) as bar:
+    """As ``count_bar``, for functions that tell both in one object."""
+    with count_bar(title) as on_count:
 
         def on_step(step: Step) -> None:
-            bar.total = step.total
-            if step.step % 10 == 0:
-                bar.set_postfix_str(f"loss {step.loss:.4f}", refresh=False)
-            bar.update(step.step - bar.n)
+            on_count(step.step, step.total)
 
         yield on_step

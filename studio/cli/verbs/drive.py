@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +30,24 @@ def run(config: Config) -> None:
         retarget=config.build(RetargetConfig, "retarget"),
         render=config.build(RenderConfig, "render"),
     )
-    drive_video(avatar, make_driver(config.values["driver"]), out, settings, resume=config.flag("resume"))
+    drive_video(
+        avatar,
+        make_driver(config.values["driver"]),
+        out,
+        settings,
+        resume=config.flag("resume"),
+        kernels=config.text("kernels"),
+    )
     finish(out, next="view", avatar=avatar)
 
 
-def make_driver(settings: dict[str, Any]) -> Driver:
-    """The driver of a group of settings; ``kind: auto`` takes folders for tracks and files for videos."""
+def make_driver(settings: Mapping[str, Any], **more: Any) -> Driver:
+    """The driver of a group of settings; ``kind: auto`` takes folders for tracks and files for what their ending says.
+
+    Args:
+        settings: the group.
+        more: values of fields that are not set; for drivers that have such a field.
+    """
     from reenact.drivers import driver_class
 
     values = dict(settings)
@@ -41,12 +55,15 @@ def make_driver(settings: dict[str, Any]) -> Driver:
     if not source.exists():
         raise StudioError(f"no such driver: {source}", expected="a video, a capture or a track", next="check the path")
     if kind == "auto":
-        kind = "track" if source.is_dir() else "video"
-    return build(driver_class(kind), {**values, "source": source}, "driver")
+        kind = "track" if source.is_dir() else "livelink" if source.suffix.lower() == ".csv" else "video"
+    chosen = driver_class(kind)
+    known = {item.name for item in dataclasses.fields(chosen)}  # type: ignore[arg-type]
+    extra = {name: value for name, value in more.items() if name in known}
+    own = {name: value for name, value in values.items() if value is not None}
+    return build(chosen, {**extra, **own, "source": source}, "driver")
 
 
 def default_video(avatar: Path, source: Path) -> Path:
     """A free name in outputs/ that tells whose avatar is driven by what."""
     owner = avatar.resolve().parent.name if avatar.name == "avatar" else avatar.name
-    folder = next_free(Path("outputs") / f"{owner}_{source.stem}")
-    return next(path for path in (folder.with_name(f"{folder.name}.mp4"),))
+    return next_free(Path("outputs") / f"{owner}_{source.stem}.mp4")

@@ -7,6 +7,7 @@ from typing import Any
 
 from studio.cli.config import Config
 from studio.cli.finish import finish
+from studio.cli.progress import count_bar
 from studio.cli.rooms import trained_on
 from studio.folders import next_free
 
@@ -44,11 +45,12 @@ def evaluate_split(
 
     opened = open_capture(capture)
     codes = opened.track(track) if track else None
-    return evaluate(load_avatar(avatar, kernels), opened, codes, split, out)
+    with count_bar(f"eval {split}") as on_step:
+        return evaluate(load_avatar(avatar, kernels), opened, codes, split, out, on_step)
 
 
 def show(split: str, metrics: dict[str, Any]) -> None:
     """One line for each region."""
     for region, values in metrics["regions"].items():
-        listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
         print(f"{split:<16} {region:<10} {listed}")

@@ -14,11 +14,11 @@ def run(config: Config) -> None:
     """Train and leave a run folder with the avatar in it."""
     capture = config.path("capture")
     out = config.optional_path("out") or Path("runs") / (capture.resolve().parent.name or "avatar")
-    avatar = train_avatar(config, capture, config.values["track"], out)
+    avatar = train_avatar(config, capture, config.get("track", str | None), out, config.flag("resume"))
     finish(out, avatar, next="eval", run=out)
 
 
-def train_avatar(config: Config, capture_folder: Path, track_name: str | None, out: Path) -> Path:
+def train_avatar(config: Config, capture_folder: Path, track_name: str | None, out: Path, resume: bool) -> Path:
     """Train the kind of avatar that the group ``avatar`` chooses; returns the avatar folder in ``out``."""
     from studio.captures import open_capture
 
@@ -26,7 +26,6 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
     settings = config.group("avatar")
     kind = settings.text("kind")
     common = {"kernels": config.text("kernels"), "seed": config.get("seed", int)}
-    resume = config.flag("resume")
     if kind == "static_splats":
         from recon.train_static import StaticConfig, train_static
 

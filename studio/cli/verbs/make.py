@@ -1,0 +1,61 @@
+"""``studio make``: from source files to videos in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studio.cli.chain import Chain
+from studio.cli.config import Config
+from studio.cli.finish import finish
+from studio.cli.rooms import chosen_head
+from studio.cli.stages import Made, contact_sheet, drive_stage, eval_stages, read_metrics, train_stage
+from studio.cli.verbs.drive import make_driver
+from studio.cli.verbs.ingest import ingest, is_static
+
+
+def run(config: Config) -> None:
+    """Every stage in ``out``, done ones skipped when it is resumed."""
+    source = config.path("source")
+    out = config.optional_path("out") or Path("outputs") / source.stem
+    others = {name: value for name, value in config.values.items() if name not in ("out", "resume")}
+    chain = Chain(out, others, config.flag("resume"))
+    made = _avatar(chain, config, source)
+    judged = eval_stages(chain, made, config.text("kernels"))
+    videos = _videos(chain, config, made)
+    sheet = contact_sheet(chain, judged, videos)
+    files = {"avatar": made.avatar, "contact_sheet": sheet, **videos}
+    summary = chain.finish(read_metrics(judged), files)
+    finish(summary, sheet, *videos.values(), made.avatar, next="view", avatar=made.avatar)
+
+
+def _avatar(chain: Chain, config: Config, source: Path) -> Made:
+    """Capture, track and avatar."""
+    capture = chain.out / "capture"
+    chain.stage("ingest", capture, lambda: ingest(source, capture, config.values["reader"]))
+    name = None
+    if not is_static(capture):
+        from capture.tracking import TrackConfig, track_capture
+        from studio.captures import open_capture
+
+        settings = config.build(TrackConfig, "tracker")
+        name = settings.name
+        track = capture / "tracks" / name
+        chain.stage("track", track, lambda: track_capture(open_capture(capture), chosen_head(config), settings))
+    made = Made(capture, name, chain.out / "run")
+    train_stage(chain, config, made)
+    return made
+
+
+def _videos(chain: Chain, config: Config, made: Made) -> dict[str, Path]:
+    """The avatar driven by the held-out part of its own clip, and by the driver if there is one."""
+    from reenact.drivers.track import TrackDriver
+
+    videos = {}
+    if made.track is not None:
+        own = TrackDriver(made.capture, made.track, "test")
+        videos["self"] = drive_stage(chain, "self", made, own, config)
+    driver = config.values["driver"]
+    if driver["source"] is not None:
+        other = make_driver(driver, keep=chain.out / "driver", head=config.group("head").text("name"))
+        videos["driven"] = drive_stage(chain, "driven", made, other, config)
+    return videos
