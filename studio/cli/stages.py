@@ -58,12 +58,14 @@ def eval_stages(chain: Chain, made: Made, kernels: str) -> dict[str, Path]:
     return folders
 
 
-def drive_stage(chain: Chain, name: str, made: Made, driver: Driver, config: Config) -> Path:
-    """Drive the avatar into ``<name>.mp4`` with the driver's sound."""
+def drive_stage(
+    chain: Chain, name: str, made: Made, driver: Driver, config: Config, relative: bool | None = None
+) -> Path:
+    """Drive the avatar into ``<name>.mp4`` with the driver's sound; for ``relative`` see ``DriveConfig``."""
     from reenact.drive import DriveConfig, drive_video
     from reenact.render import RenderConfig
 
-    settings = DriveConfig(render=config.build(RenderConfig, "render"))
+    settings = DriveConfig(relative=relative, render=config.build(RenderConfig, "render"))
     out = chain.out / f"{name}.mp4"
     kernels = config.text("kernels")
     return chain.stage(name, out, lambda: drive_video(made.avatar, driver, out, settings, kernels=kernels))
