@@ -2,7 +2,7 @@
 
 captures/<subject>/<sequence>/
     manifest.json cameras.json images/<camera id>/<timestep id>.png [alpha/…png] [background/<camera id>.png]
-    [depth/<camera id>/<timestep id>.npz] [audio.wav] tracks/<name>/{manifest.json,track.npz}
+    [depth/<camera id>/<timestep id>.png] [audio.wav] tracks/<name>/{manifest.json,track.npz}
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def _first_guess(head: HeadModel, views: list[View]) -> np.ndarray:
 def _shift_on_template(head: HeadModel, found: Correspondences, view: View) -> np.ndarray:
     """How far each landmark [478, 3] would have to move on the template to appear where it was detected.
 
-    NaN where the surface is seen too obliquely, and for points of the silhouette unless the face is seen from the front.
+    NaN where the surface is seen too obliquely, and for points of the silhouette unless seen from the front.
     """
     triangles = head.faces.numpy()[found.faces]
     pixels, _ = view.camera.project(view.vertices)
@@ -241,7 +241,7 @@ def random_codes(rng: np.random.Generator) -> Codes:
 
 
 def errors(head: HeadModel, found: Correspondences, views: list[View]) -> dict[str, float]:
-    """Mean distance between predicted and detected landmarks by group, as a share of the distance of the eye corners."""
+    """Mean miss of the predicted landmarks by group, as a share of the distance between the outer eye corners."""
     misses = []
     for view in views:
         predicted = found.project(head, view)
