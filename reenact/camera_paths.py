@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from reenact.timeline import slerp
 from studio.cameras import Camera
+from studio.captures import read_cameras
 from studio.errors import StudioError
 from studio.rotations import axis_angle_to_matrix, rigid, rigid_inverse
 
@@ -20,26 +22,42 @@ class CameraPathConfig:
     """A camera path.
 
     Args:
-        kind: "fixed" (the avatar's own camera) or "orbit" (swinging to and fro round the head).
+        kind: "fixed" (the avatar's own camera), "orbit" (swinging to and fro round the head) or "keys" (through the
+            cameras of a file, evenly over the whole clip).
         swing: how far an orbit swings to either side, degrees.
         rise: how far it moves up and down, degrees.
         period: seconds of one swing there and back.
+        keys: a cameras.json, as every capture has one.
     """
 
-    kind: Literal["fixed", "orbit"] = "fixed"
+    kind: Literal["fixed", "orbit", "keys"] = "fixed"
     swing: float = 30.0
     rise: float = 6.0
     period: float = 6.0
+    keys: Path | None = None
 
     def __post_init__(self) -> None:
+        if (self.kind == "keys") != (self.keys is not None):
+            raise StudioError(
+                "key cameras and the kind of camera path do not fit",
+                got=f"kind {self.kind}, keys {self.keys}",
+                expected="kind=keys with a cameras.json",
+            )
         if self.period <= 0:
             raise StudioError("impossible camera path", got=f"period {self.period} s", expected="above 0 s")
 
 
 def camera_path(config: CameraPathConfig, start: Camera, target: Tensor, frames: int, fps: float) -> Camera:
-    """One camera for each of ``frames`` frames; ``target`` [3] (world, metres) is what an orbit turns round."""
+    """One camera for each of ``frames`` frames; ``target`` [3] (world, metres) is what an orbit turns round.
+
+    Raises:
+        StudioError: the file of key cameras cannot be read.
+    """
     if config.kind == "fixed":
         return repeated(start, frames)
+    if config.keys is not None:
+        keys = read_cameras(config.keys)
+        return keyframed(keys, torch.linspace(0, max(frames - 1, 1) / fps, len(keys)), frames, fps)
     return swing(start, target, torch.arange(frames) / (fps * config.period), config)
 
 

@@ -197,7 +197,7 @@ def _manifest(avatar: Avatar, driving: Driving, cameras: Camera, config: RenderC
             "height": cameras.height,
             "sound": driving.audio is not None,
             "provenance": dict(track.provenance),
-            "config": {**dataclasses.asdict(config), "size": list(config.size) if config.size else None},
+            "config": json.loads(json.dumps(dataclasses.asdict(config), default=str)),
         },
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from reenact.camera_paths import CameraPathConfig, camera_path, fitted, keyframed
 from studio.cameras import Camera, intrinsics, look_at, orbit
+from studio.captures import write_cameras
 from studio.errors import StudioError
 from studio.rotations import axis_angle_to_matrix, rigid
 
@@ -69,6 +71,17 @@ def test_fitting_a_size_fills_it_and_keeps_the_middle(size: tuple[int, int]) -> 
     assert centre == pytest.approx((size[0] / 2, size[1] / 2), abs=0.51)
 
 
-def test_impossible_paths_are_refused() -> None:
+def test_key_cameras_of_a_file_are_spread_over_the_clip(tmp_path: Path) -> None:
+    keys = orbit(TARGET, 0.8, torch.tensor([0.0, 0.6, -0.4]), torch.zeros(3), intrinsics(300.0, 64, 64), 64, 64)
+    write_cameras(tmp_path / "cameras.json", keys)
+    path = camera_path(CameraPathConfig("keys", keys=tmp_path / "cameras.json"), _start(), TARGET, 41, 25.0)
+    assert torch.allclose(path.viewmats[[0, 20, 40]], keys.viewmats, atol=1e-4)
+
+
+def test_impossible_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StudioError, match="period 0"):
         CameraPathConfig("orbit", period=0)
+    with pytest.raises(StudioError, match=r"expected kind=keys with a cameras\.json"):
+        CameraPathConfig("keys")
+    with pytest.raises(StudioError, match="cannot read the cameras"):
+        camera_path(CameraPathConfig("keys", keys=tmp_path / "none.json"), _start(), TARGET, 4, 25.0)
