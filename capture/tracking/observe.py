@@ -1,0 +1,30 @@
+"""From MediaPipe's landmarks and scores to what the fit of a head model is asked to explain."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from capture.landmarks import Landmarks
+from capture.tracking.face_fit import Observation
+from capture.tracking.landmark_basis import LandmarkBasis
+
+_SCORE_SPREAD = 0.25  # how far a channel may be from MediaPipe's score
+# Landmarks hardly show these, and the network scores them near 0 at all times.
+_UNSEEN = {"tongueOut": 0.01, "cheekPuff": 0.08, "jawForward": 0.08, "noseSneerLeft": 0.12, "noseSneerRight": 0.12}
+_UNSEEN |= {"cheekSquintLeft": 0.12, "cheekSquintRight": 0.12}
+
+
+def observe(
+    landmarks: Landmarks,  # frames without a face left out
+    basis: LandmarkBasis,
+    K: Tensor,  # [3, 3] pixels
+) -> tuple[Observation, Tensor]:
+    """What is seen in T frames, and the points with MediaPipe's depth [T, N, 3] in pixels."""
+    points = torch.from_numpy(landmarks.points)[:, basis.indices]
+    spread = torch.full((len(basis.space),), _SCORE_SPREAD)
+    for name, value in _UNSEEN.items():
+        spread[basis.space.index(name)] = value
+    unit = float(np.median(landmarks.interocular()))
+    return Observation(points[..., :2], torch.from_numpy(landmarks.scores), spread, K, unit), points
