@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import typing
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +12,7 @@ import torch
 from reenact.drivers import Driver, Driving, driver_class, drivers
 from studio.codes import SPACES, CodeTrack
 from studio.errors import StudioError
-
-
-def _examples() -> Mapping[str, Callable[[Path], Driver]]:
-    path = Path(__file__).with_name("driver_examples.py")
-    spec = importlib.util.spec_from_file_location("driver_examples", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return typing.cast("Mapping[str, Callable[[Path], Driver]]", module.EXAMPLES)
-
-
-EXAMPLES = _examples()
+from tests.contracts.driver_examples import EXAMPLES
 
 
 class Example(NamedTuple):
