@@ -17,6 +17,7 @@ from studio.rotations import quat_to_matrix
 
 _MAX_COPIES = 51
 _DEAD = 0.005
+_EXPLORING = 0.1  # above this opacity the noise is below 1e-4 of its full strength
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ def _copy(parameters: Parameters, optimizer: torch.optim.Adam, source: Tensor, t
 @torch.no_grad()
 def explore(parameters: Parameters, learning_rate: float, config: McmcConfig, generator: torch.Generator) -> None:
     """Add noise to the means, shaped by the covariance and only where a Gaussian is nearly transparent (eq. 7)."""
-    axes = quat_to_matrix(parameters["quats"]) * parameters["log_scales"].exp()[:, None, :]
     opacities = parameters["opacity_logits"].sigmoid()
-    gate = torch.sigmoid(-100 * (opacities - _DEAD))
-    noise = torch.randn(len(opacities), 3, generator=generator) * (gate * config.noise * learning_rate)[:, None]
-    parameters["means"] += (axes @ (axes.transpose(1, 2) @ noise[..., None]))[..., 0]
+    rows = torch.nonzero(opacities < _EXPLORING)[:, 0]
+    axes = quat_to_matrix(parameters["quats"][rows]) * parameters["log_scales"][rows].exp()[:, None, :]
+    gate = torch.sigmoid(-100 * (opacities[rows] - _DEAD))
+    noise = torch.randn(len(rows), 3, generator=generator) * (gate * config.noise * learning_rate)[:, None]
+    parameters["means"][rows] += (axes @ (axes.transpose(1, 2) @ noise[..., None]))[..., 0]

@@ -46,11 +46,17 @@ class Avatar(Protocol):
         background: [H, W, 3] the learned static background as ``camera`` sees it, or None.
     """
 
-    space: CodeSpace
-    camera: Camera
-    codes: Codes
-    code_range: CodeRange
-    background: Tensor | None
+    # Properties, so that an implementation may compute them.
+    @property
+    def space(self) -> CodeSpace: ...
+    @property
+    def camera(self) -> Camera: ...
+    @property
+    def codes(self) -> Codes: ...
+    @property
+    def code_range(self) -> CodeRange: ...
+    @property
+    def background(self) -> Tensor | None: ...
 
     def render(self, camera: Camera, codes: Codes) -> RenderOutput:
         """Render one state (codes without batch dimension) from all cameras, without the background."""

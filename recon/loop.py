@@ -1,0 +1,165 @@
+"""The training loop that every representation shares: run folder, checkpoints, validation, Ctrl-C, resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from recon.interrupt import deferred_interrupt
+from studio.avatar import Avatar
+from studio.captures import Capture
+from studio.errors import StudioError
+from studio.folders import Manifest, content_hash, read_manifest, require_new, write_folder
+from studio.kernels.backends import choose_kernels
+
+
+class Schedule(Protocol):
+    """What the loop needs of a training configuration (a frozen dataclass)."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def check_every(self) -> int: ...
+    @property
+    def checkpoint_every(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def kernels(self) -> str: ...
+
+
+class Trainable(Avatar, Protocol):
+    """An avatar that can be stored."""
+
+    def save(self, folder: Path, manifest: Manifest) -> None: ...
+
+
+class Session(Protocol):
+    """Everything that training one representation holds between two steps."""
+
+    avatar: Any  # as trained so far, for live views
+
+    def step(self, step: int) -> float:
+        """One optimisation step; returns the loss."""
+        ...
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Figures for metrics.jsonl; remembers the best state."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether further steps would not help."""
+        ...
+
+    def store(self, folder: Path, step: int) -> None:
+        """Write a checkpoint."""
+        ...
+
+    def restore(self, folder: Path) -> int:
+        """Continue from the newest checkpoint, if there is one; returns the steps done."""
+        ...
+
+    def result(self) -> tuple[Trainable, dict[str, Any]]:
+        """The avatar, and what its manifest says of how it came about."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What ``on_step`` is told after each step."""
+
+    step: int
+    total: int
+    loss: float
+    avatar: Any
+
+
+OnStep = Callable[[Step], None]
+
+
+def fit(
+    make_session: Callable[[], Session],
+    capture: Capture,
+    config: Schedule,
+    run_folder: Path,
+    on_step: OnStep | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train until the end of the schedule, or until the session is finished.
+
+    Args:
+        make_session: builds the session; called only when there is something left to do.
+        capture: what is trained on.
+        config: the schedule; all of it is written to the run's manifest.
+        run_folder: made by this function: config, checkpoints, metrics.jsonl and the avatar.
+        on_step: called after every step.
+        resume: continue in ``run_folder`` from its newest checkpoint, with the same result bit by bit.
+
+    Returns:
+        The avatar folder, ``run_folder``/avatar.
+
+    Raises:
+        StudioError: the run exists (without ``resume``) or is another's.
+        KeyboardInterrupt: after Ctrl-C, when the state is stored.
+    """
+    open_run(capture, config, run_folder, resume)
+    if (run_folder / "avatar").exists():
+        return run_folder / "avatar"
+    session, checkpoints = make_session(), run_folder / "checkpoints"
+    start = session.restore(checkpoints)
+    with deferred_interrupt() as interrupt:
+        for step in range(start, config.iterations):
+            loss = session.step(step)
+            done = step + 1
+            if on_step is not None:
+                on_step(Step(done, config.iterations, loss, session.avatar))
+            if done % config.check_every == 0 or done == config.iterations:
+                _log(run_folder, {"step": done, "loss": loss, **session.validate(done)})
+            if interrupt.requested or done % config.checkpoint_every == 0:
+                session.store(checkpoints, done)
+            if interrupt.requested:
+                raise KeyboardInterrupt
+            if session.finished:
+                break
+    avatar, body = session.result()
+    manifest = Manifest(
+        kind="avatar",
+        kernels=choose_kernels(config.kernels, "cpu"),
+        seed=config.seed,
+        parents={capture.folder.name: content_hash(capture.folder)},
+        licence=capture.manifest.licence,
+        consent=capture.manifest.consent,
+        body=body,
+    )
+    avatar.save(run_folder / "avatar", manifest)
+    return run_folder / "avatar"
+
+
+def open_run(capture: Capture, config: Schedule, folder: Path, resume: bool) -> None:
+    """Make a run folder, or check that an existing one may be continued. Raises StudioError if it may not."""
+    body = json.loads(json.dumps({"config": asdict(config)}))
+    parents = {capture.folder.name: content_hash(capture.folder)}
+    if resume and (folder / "manifest.json").exists():
+        manifest = read_manifest(folder, kind="run")
+        if manifest.body.get("config") != body["config"] or dict(manifest.parents) != parents:
+            raise StudioError(
+                f"cannot resume {folder}",
+                got="another configuration or capture",
+                expected="those that the run was started with",
+                next="choose another name for a new run",
+            )
+        return
+    require_new(folder, next="choose another name, or resume=true")
+    with write_folder(folder, Manifest(kind="run", seed=config.seed, parents=parents, body=body)):
+        pass
+
+
+def _log(folder: Path, values: dict[str, float]) -> None:
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write(json.dumps(values) + "\n")

@@ -1,0 +1,234 @@
+"""Training of a static scene of Gaussians from calibrated photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from capture.sparse_points import triangulate_points
+from recon.avatars.static_splats import StaticSplats, initial_parameters
+from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from recon.densify import McmcConfig, explore, relocate
+from recon.loop import OnStep, fit
+from studio.cameras import Camera
+from studio.captures import Capture
+from studio.kernels.photometric import photometric_loss
+from studio.logs import say
+
+
+@dataclass(frozen=True)
+class StaticConfig:
+    """How a static scene is trained.
+
+    Args:
+        iterations: steps of one photo each.
+        sh_degree: 0..3; higher degrees need many views.
+        random_points: Gaussians started at random depths, for what no feature was found on.
+        levels: (share of the steps, image scale): small images first, since most of the cost is pixels.
+        opacity_weight: pull towards transparency, which frees Gaussians for other places (Kheradmand et al. 2024).
+        scale_weight: pull towards small ones, per unit of the scene's extent.
+        mcmc: budget and relocation.
+        split: what to train on.
+        kernels: "auto", "cuda" or "cpu".
+        seed: of everything random.
+        check_every: steps between entries in metrics.jsonl.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    iterations: int = 6000
+    sh_degree: int = 1
+    random_points: int = 15_000
+    levels: tuple[tuple[float, float], ...] = ((0.2, 0.25), (0.5, 0.5), (1.0, 1.0))
+    opacity_weight: float = 0.01
+    scale_weight: float = 0.01
+    mcmc: McmcConfig = field(default_factory=McmcConfig)
+    split: str = "train"
+    kernels: str = "auto"
+    seed: int = 0
+    check_every: int = 500
+    checkpoint_every: int = 1000
+
+
+# Kerbl et al. 2023; the rate of the means is per unit of the scene's extent and falls by the given factor.
+_RATES = {"quats": 1e-3, "log_scales": 5e-3, "opacity_logits": 5e-2, "sh0": 2.5e-3, "shN": 1.25e-4}
+_MEANS_RATE, _MEANS_DECAY = 1.6e-4, 0.01
+_FARTHEST = 6.0  # random points reach this many times as far as the triangulated ones
+
+
+class _Photos:
+    """The photos of the split at one scale, decoded once."""
+
+    def __init__(self, capture: Capture, cameras: tuple[int, ...], scale: float) -> None:
+        self.scale = scale
+        width, height = round(capture.cameras.width * scale), round(capture.cameras.height * scale)
+        self.cameras = capture.cameras[cameras].resized(width, height)
+        images = [capture.frame(0, index).image for index in cameras]
+        if scale != 1:
+            images = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images]
+        self.images = torch.from_numpy(np.stack(images))
+
+    def __getitem__(self, index: int) -> tuple[Camera, Tensor]:
+        return self.cameras[index], self.images[index : index + 1].float() / 255
+
+
+def train_static(
+    capture: Capture,
+    config: StaticConfig,
+    run_folder: Path,
+    on_step: OnStep | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train Gaussians on the photos of a split; see ``recon.loop.fit`` for the run folder and resuming.
+
+    Args:
+        capture: a static capture with calibrated cameras.
+        config: see ``StaticConfig``.
+        run_folder: made by this function.
+        on_step: called after every step.
+        resume: continue, with the same result bit by bit.
+
+    Returns:
+        The avatar folder.
+
+    Raises:
+        StudioError: the photos do not match each other, or the run exists.
+    """
+    return fit(lambda: StaticSession(capture, config), capture, config, run_folder, on_step, resume)
+
+
+class StaticSession:
+    """What training holds between two steps; see ``recon.loop.Session``."""
+
+    finished = False  # the densification is scheduled over all steps: stopping early would leave it half done
+
+    def __init__(self, capture: Capture, config: StaticConfig) -> None:
+        self.capture, self.config = capture, config
+        self.indices = capture.split(config.split).cameras
+        self.extent = _extent(capture.cameras[self.indices])
+        self.generator = torch.Generator().manual_seed(config.seed)
+        points, colors = _initial_points(capture, self.indices, config, self.generator)
+        self.avatar = StaticSplats({}, capture.cameras[self.indices[0]], config.kernels)
+        self._use(initial_parameters(points, colors, config.sh_degree))
+        self.order: list[int] = []
+        self.photos: _Photos | None = None
+
+    def _use(self, values: dict[str, Tensor]) -> None:
+        self.avatar.parameters.update({name: torch.nn.Parameter(value) for name, value in values.items()})
+        rates = {"means": _MEANS_RATE * self.extent, **_RATES}
+        groups = [{"params": [self.avatar.parameters[name]], "lr": rate, "name": name} for name, rate in rates.items()]
+        self.optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
+
+    def step(self, step: int) -> float:
+        """One photo."""
+        share, mcmc = step / self.config.iterations, self.config.mcmc
+        camera, target = self._next_photo(share)
+        rate = _MEANS_RATE * self.extent * _MEANS_DECAY**share
+        self.optimizer.param_groups[0]["lr"] = rate
+        loss = self._loss(camera, target)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if mcmc.start <= share < mcmc.stop and step % mcmc.every == 0:
+            relocate(self.avatar.parameters, self.optimizer, mcmc, self.generator)
+        explore(self.avatar.parameters, rate, mcmc, self.generator)
+        return float(loss.detach())
+
+    def _next_photo(self, share: float) -> tuple[Camera, Tensor]:
+        """Every photo once, in random order, at the size of the current level."""
+        scale = next(scale for until, scale in self.config.levels if share < until)
+        if self.photos is None or self.photos.scale != scale:
+            self.photos = _Photos(self.capture, self.indices, scale)
+        self.order = self.order or torch.randperm(len(self.indices), generator=self.generator).tolist()
+        return self.photos[self.order.pop()]
+
+    def _loss(self, camera: Camera, target: Tensor) -> Tensor:
+        render = self.avatar.render(camera, self.avatar.codes)
+        opacities = self.avatar.parameters["opacity_logits"].sigmoid()
+        scales = self.avatar.parameters["log_scales"].exp()
+        return (
+            photometric_loss(render.rgb, target, ssim_weight=0.2)
+            + self.config.opacity_weight * opacities.mean()
+            + self.config.scale_weight / self.extent * scales.mean()
+        )
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Nothing is held back from the training photos; the count shows how the budget fills."""
+        return {"gaussians": float(len(self.avatar.parameters["means"]))}
+
+    def store(self, folder: Path, step: int) -> None:
+        """Write a checkpoint."""
+        tensors = {f"now/{name}": value for name, value in self.avatar.parameters.items()}
+        tensors |= {"generator": self.generator.get_state(), **optimizer_tensors(self.optimizer)}
+        save_checkpoint(folder, step, Checkpoint(tensors, {"order": self.order}))
+
+    def restore(self, folder: Path) -> int:
+        """Continue from the newest checkpoint, if there is one; returns the steps done."""
+        checkpoint = load_checkpoint(folder)
+        if checkpoint is None:
+            return 0
+        tensors = checkpoint.tensors
+        self._use({name.removeprefix("now/"): value for name, value in tensors.items() if name.startswith("now/")})
+        restore_optimizer(self.optimizer, tensors)
+        self.generator.set_state(tensors["generator"])
+        self.order = list(checkpoint.numbers["order"])
+        return int(checkpoint.numbers["step"])
+
+    def result(self) -> tuple[StaticSplats, dict[str, Any]]:
+        """The trained scene."""
+        parameters = {name: value.detach() for name, value in self.avatar.parameters.items()}
+        return StaticSplats(parameters, self.avatar.camera, self.config.kernels), {}
+
+
+def _extent(cameras: Camera) -> float:
+    """Radius of the rig: what lengths are measured against."""
+    centers = cameras.centers
+    return float((centers - centers.mean(0)).norm(dim=1).max()) * 1.1
+
+
+def _initial_points(
+    capture: Capture, cameras: tuple[int, ...], config: StaticConfig, generator: torch.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Triangulated points, and pixels of the photos pushed to random depths behind what was found."""
+    points, colors = triangulate_points(capture, cameras)
+    say(f"{len(points)} points triangulated from {len(cameras)} photos")
+    rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+    kept = rng.permutation(len(points))[: config.mcmc.budget // 2]
+    per_photo = max(1, config.random_points // len(cameras))
+    extra = [_random_points(capture, index, points, per_photo, rng) for index in cameras]
+    fill, fill_colors = (np.concatenate(item) for item in zip(*extra))
+    free = ~_blocks_a_view(fill, points, capture.cameras[cameras])
+    return np.concatenate([points[kept], fill[free]]), np.concatenate([colors[kept], fill_colors[free]])
+
+
+def _random_points(
+    capture: Capture, index: int, points: np.ndarray, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of one photo at random depths, from the triangulated points outwards."""
+    frame = capture.frame(0, index)
+    viewmat, K = frame.camera.viewmats[0].double().numpy(), frame.camera.Ks[0].double().numpy()
+    depths = (points @ viewmat[2, :3]) + viewmat[2, 3]
+    depth = np.median(depths[depths > 0]) * np.exp(rng.uniform(0.0, np.log(_FARTHEST), count))
+    height, width = frame.image.shape[:2]
+    x, y = rng.integers(width, size=count), rng.integers(height, size=count)
+    rays = np.stack(((x + 0.5 - K[0, 2]) / K[0, 0], (y + 0.5 - K[1, 2]) / K[1, 1], np.ones(count)), axis=1)
+    world = (rays * depth[:, None] - viewmat[:3, 3]) @ viewmat[:3, :3]
+    return world, frame.image[y, x] / 255.0
+
+
+def _blocks_a_view(
+    candidates: np.ndarray,  # [M, 3] world
+    points: np.ndarray,  # [N, 3] world, on surfaces
+    cameras: Camera,
+) -> np.ndarray:
+    """[M] bool: candidates that some camera sees in front of what it looks at."""
+    xy, depth = (value.numpy() for value in cameras.project(torch.from_numpy(candidates).float()))
+    _, surface = cameras.project(torch.from_numpy(points).float())
+    nearest = np.array([np.quantile(row[row > 0], 0.05) for row in surface.numpy()])[:, None]
+    seen = (depth > 0) & (xy >= 0).all(-1) & (xy[..., 0] < cameras.width) & (xy[..., 1] < cameras.height)
+    return np.asarray((seen & (depth < nearest)).any(0))
