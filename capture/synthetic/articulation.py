@@ -15,6 +15,7 @@ from studio.codes import ARKIT52
 
 _LEAD_SECONDS = 0.03  # lips and jaw move a little before the sound they make
 _REACH_SECONDS = 0.055  # how far a phone's influence extends beyond its own time
+_REST = 0.04  # dominance of the face at rest, always
 _OPENING = (
     *("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
     *("mouthFunnel", "mouthStretchLeft", "mouthStretchRight"),
@@ -31,12 +32,11 @@ def articulate(
     moments = np.asarray(times) + _LEAD_SECONDS
     targets = np.stack([channels(VISEMES[item.phone.viseme]) for item in phones])
     weights = np.stack([_dominance(item, moments) for item in phones], axis=1)  # [T, phones]
-    at_rest = 1e-3
-    curves = (weights @ targets) / (weights.sum(1, keepdims=True) + at_rest)
+    curves = (weights @ targets) / (weights.sum(1, keepdims=True) + _REST)
     shut = np.zeros(len(times))
     for item in phones:
         if item.phone.viseme == "PP":
-            shut = np.maximum(shut, _during(item, moments))
+            shut = np.maximum(shut, _shut(item, np.asarray(times)))
     opening = [ARKIT52.index(name) for name in _OPENING]
     curves[:, opening] *= (1 - shut)[:, None]
     return curves
@@ -59,8 +59,8 @@ def _dominance(item: TimedPhone, times: np.ndarray) -> np.ndarray:
     return strength * np.exp(-((distance / (0.6 * half + _REACH_SECONDS)) ** 2) * 2.0)
 
 
-def _during(item: TimedPhone, times: np.ndarray) -> np.ndarray:
-    """1 while a phone lasts, falling smoothly to 0 within 50 ms on either side."""
-    outside = np.maximum(np.maximum(item.start - times, times - item.end), 0.0)
+def _shut(item: TimedPhone, times: np.ndarray) -> np.ndarray:
+    """1 from a little before a phone to its end, falling smoothly to 0 within 50 ms on either side."""
+    outside = np.maximum(np.maximum(item.start - _LEAD_SECONDS - times, times - item.end), 0.0)
     t = np.clip(1 - outside / 0.05, 0.0, 1.0)
     return t * t * (3 - 2 * t)

@@ -236,4 +236,4 @@ def _wander(times: np.ndarray, rng: np.random.Generator, spread: Sequence[float]
     knots = np.arange(0.0, (times[-1] if len(times) else 0.0) + 2.4, 0.8)
     goals = rng.normal(size=(len(knots), len(spread))).clip(-1.6, 1.6) * spread
     goals[0] = 0
-    return CubicSpline(knots, goals)(times)
+    return CubicSpline(knots, goals, bc_type="clamped")(times)

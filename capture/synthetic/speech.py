@@ -47,8 +47,9 @@ def synthesise(
     for formant in range(4):
         frequency = controls[f"F{formant + 1}"] * tract if formant < 3 else np.full(steps, _FOURTH_FORMANT * tract)
         voiced = _resonate(voiced, frequency, _BANDWIDTHS[formant])
+    voiced = lfilter([1.0, -0.96], [1.0], voiced)  # what the lips radiate
     friction = _resonate(noise * np.repeat(controls["hiss"], _STEP), controls["hiss_hz"], 1400.0)
-    sound = voiced / max(np.abs(voiced).max(), 1e-9) + 0.5 * friction / max(np.abs(friction).max(), 1e-9)
+    sound = voiced / max(np.abs(voiced).max(), 1e-9) + 0.35 * friction / max(np.abs(friction).max(), 1e-9)
     sound = sound[: round(seconds * RATE)] * _LOUDNESS / max(np.abs(sound).max(), 1e-9)
     return Audio(sound.astype(np.float32)[:, None], RATE)
 
@@ -84,8 +85,8 @@ def _folds(strength: np.ndarray, pitch: float, rng: np.random.Generator) -> np.n
     wobble = gaussian_filter1d(rng.normal(size=steps), 12.0) * 0.25
     frequency = np.repeat(pitch * (contour + wobble), _STEP)
     phase = np.mod(np.cumsum(frequency) / RATE, 1.0)
-    opening = np.where(phase < 0.4, np.sin(np.pi * phase / 0.4), 0.0)
-    closing = np.where((phase >= 0.4) & (phase < 0.56), -2.5 * np.sin(np.pi * (phase - 0.4) / 0.16), 0.0)
+    opening = np.where(phase < 0.45, np.sin(np.pi * phase / 0.45), 0.0)
+    closing = np.where((phase >= 0.45) & (phase < 0.54), -4.0 * np.sin(np.pi * (phase - 0.45) / 0.09), 0.0)
     return (0.4 * opening + closing) * np.repeat(strength, _STEP)
 
 
