@@ -259,13 +259,13 @@ class Session:
         behind, target = self.backdrop(view, step)
         return image_loss(output, behind, target, view, self.config.loss)
 
+    @torch.no_grad()
     def validate(self, step: int) -> float:
         """Mean PSNR over the validation views, driven by plain tracked codes; remembers the best state."""
         scores = []
         for key in self.held_out:
             view = self.views[key]
-            with torch.no_grad():
-                behind, target = self.backdrop(view, -1)
+            behind, target = self.backdrop(view, -1)
             image = self.avatar.render(view.camera, self.codes[key[0]]).over(behind)[0].clamp(0, 1)
             scores.append(psnr(image, target))
         score = float(np.mean(scores)) if scores else float(step)

@@ -1,0 +1,144 @@
+"""Training end to end on a tiny capture: it learns, stops and resumes bit by bit, and its avatar loads alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from recon.avatars import load_avatar
+from recon.avatars.splats import SplatAvatar
+from recon.evaluate import evaluate
+from recon.field import FieldConfig
+from recon.train import Step, TrainConfig, train
+from studio.captures import Capture
+from studio.codes import CodeTrack
+from studio.errors import StudioError
+from studio.heads.model import HeadModel
+from studio.rotations import axis_angle_to_matrix, rigid, rigid_inverse
+
+CONFIG = TrainConfig(
+    gaussians=400,
+    iterations=24,
+    check_every=12,
+    checkpoint_every=10,
+    validation=0.2,
+    model=FieldConfig(bases=3, hidden=8),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, capture: Capture, track: CodeTrack, head: HeadModel) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(capture, track, head, replace(CONFIG, iterations=120), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def avatar(run: Path) -> SplatAvatar:
+    loaded = load_avatar(run / "avatar")
+    assert isinstance(loaded, SplatAvatar)
+    return loaded
+
+
+def test_it_learns_to_show_held_out_states(run: Path, avatar: SplatAvatar, capture: Capture, track: CodeTrack) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["validation_psnr"] > lines[0]["validation_psnr"]
+    metrics = evaluate(avatar, capture, track, "test", run / "eval")
+    assert metrics["regions"]["full"]["psnr"] > 24
+    assert set(metrics["regions"]) == {"full", "foreground", "face", "mouth", "eyes"}
+    assert {path.name for path in (run / "eval").iterdir()} == {
+        "manifest.json", "metrics.json", "truth.mp4", "render.mp4", "sheet.png"
+    }  # fmt: skip
+
+
+def test_resuming_repeats_the_same_bits(tmp_path: Path, capture: Capture, track: CodeTrack, head: HeadModel) -> None:
+    whole = load_avatar(train(capture, track, head, CONFIG, tmp_path / "whole"))
+
+    def interrupt(step: Step) -> None:
+        if step.step == 13:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(capture, track, head, CONFIG, tmp_path / "broken", interrupt)
+    assert not (tmp_path / "broken" / "avatar").exists()
+    steps: list[int] = []
+    resumed = train(capture, track, head, CONFIG, tmp_path / "broken", lambda s: steps.append(s.step), resume=True)
+    assert steps[0] == 14
+    other = load_avatar(resumed)
+    assert isinstance(whole, SplatAvatar)
+    assert isinstance(other, SplatAvatar)
+    for name, value in whole.learned.state_dict().items():
+        assert torch.equal(value, other.learned.state_dict()[name]), name
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, capture: Capture, track: CodeTrack, head: HeadModel
+) -> None:
+    config = replace(CONFIG, iterations=22)
+
+    def stop(step: Step) -> None:
+        if step.step == 21:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(capture, track, head, config, tmp_path / "run", stop)
+    newest = tmp_path / "run" / "checkpoints" / "step_0000020" / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    steps: list[int] = []
+    train(capture, track, head, config, tmp_path / "run", lambda s: steps.append(s.step), resume=True)
+    assert steps[0] == 11
+
+
+def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(
+    run: Path, capture: Capture, track: CodeTrack, head: HeadModel
+) -> None:
+    with pytest.raises(StudioError, match="exists already"):
+        train(capture, track, head, CONFIG, run)
+    with pytest.raises(StudioError, match="another configuration"):
+        train(capture, track, head, CONFIG, run, resume=True)
+    done = train(capture, track, head, replace(CONFIG, iterations=120), run, resume=True)
+    assert done == run / "avatar"
+
+
+def test_only_the_relative_place_of_head_and_camera_matters(avatar: SplatAvatar) -> None:
+    move = rigid(axis_angle_to_matrix(torch.tensor([0.3, 2.0, -0.5])), torch.tensor([3.0, -1.0, 2.0]))
+    codes = avatar.codes
+    moved = replace(codes, head_to_world=move @ codes.head_to_world)
+    camera = replace(avatar.camera, viewmats=avatar.camera.viewmats @ rigid_inverse(move))
+    here, there = avatar.render(avatar.camera, codes), avatar.render(camera, moved)
+    torch.testing.assert_close(there.rgb, here.rgb, atol=2e-3, rtol=0)
+
+
+def test_exported_gaussians_are_the_rendered_ones(avatar: SplatAvatar) -> None:
+    from studio.kernels.splat import rasterize_splats
+
+    codes = avatar.codes.with_channels(jawOpen=0.7)
+    splats = avatar.gaussians(codes)
+    drawn = rasterize_splats(
+        splats.means, splats.quats, splats.scales, splats.opacities, splats.sh, avatar.camera, sh_degree=0
+    )
+    torch.testing.assert_close(drawn.rgb, avatar.render(avatar.camera, codes).rgb, atol=2e-3, rtol=0)
+
+
+def test_missing_and_damaged_files_are_named(run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    for name, damage in (
+        ("weights.safetensors", None),
+        ("weights.safetensors", b"no weights"),
+        ("manifest.json", b"{"),
+    ):
+        folder = tmp_path / f"{name}-{damage}"
+        shutil.copytree(run / "avatar", folder)
+        (folder / name).unlink() if damage is None else (folder / name).write_bytes(damage)
+        with pytest.raises(StudioError) as caught:
+            load_avatar(folder)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(StudioError, match="no such folder"):
+        load_avatar(tmp_path / "nothing")
