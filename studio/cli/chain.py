@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from studio.errors import StudioError
@@ -18,7 +19,7 @@ JOB, SUMMARY = "job.json", "summary.json"
 
 
 class Chain:
-    """The stages of one job.
+    """The stages of one job; a context manager that takes its folder away again when nothing came of it.
 
     Args:
         out: the output folder; everything that the stages make lies in it.
@@ -38,6 +39,14 @@ class Chain:
             require_new(out, next="choose another name, or resume=true to go on with it")
             out.mkdir(parents=True, exist_ok=True)
             write_json(out / JOB, self._job)
+
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is not None and [path.name for path in self.out.iterdir()] == [JOB]:
+            (self.out / JOB).unlink()
+            self.out.rmdir()
 
     def stage(self, name: str, result: Path, make: Callable[[], object]) -> Path:
         """Run a stage unless it is done.

@@ -7,12 +7,15 @@ describes it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from studio.cli.verbs import VERBS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 _SETTING = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: (?P<default>[^#]*?))?(?: +# (?P<text>.*))?$")
+_BASE = re.compile(r"^ +- (?P<choice>\w+)$")
+_COLUMN = 34
 _DEFAULT = re.compile(r"^ +- (?P<group>\w+): (?P<choice>\w+)$")
 
 
@@ -31,18 +34,28 @@ usage: studio <verb> key=value …
   studio --version"""
 
 
-def verb_help(verb: str) -> str:
-    """What ``studio <verb> --help`` prints: summary, examples, settings with defaults, groups with choices."""
+def verb_help(verb: str, settings: Sequence[str] = ()) -> str:
+    """What ``studio <verb> --help`` prints: summary, examples, settings with defaults, groups with choices.
+
+    Args:
+        verb: which verb.
+        settings: what else was typed: ``driver=video`` shows the settings of that choice.
+    """
     path = CONFIGS / f"{verb}.yaml"
     summary, *examples = _comments(path)
     parts = [f"studio {verb}: {summary}", "\n".join(["examples:", *(f"  {line}" for line in examples)])]
-    parts.append("\n".join(["settings:", *_settings(path)]))
+    own = _settings(path)
+    groups = []
+    typed = dict(setting.partition("=")[::2] for setting in settings)
     for group, default in default_choices(verb).items():
-        choices = [f"{choice} ({_comments(CONFIGS / group / f'{choice}.yaml')[0]})" for choice in group_choices(group)]
-        lines = [f"{group}={default}", *(f"    {choice}" for choice in choices)]
+        choices = group_choices(group)
+        chosen = typed[group] if typed.get(group) in choices else default
+        summaries = [f"    {choice} ({_comments(CONFIGS / group / f'{choice}.yaml')[0]})" for choice in choices]
         prefix = "" if group == "recipe" else f"{group}."
-        parts.append("\n".join([*lines, *_settings(CONFIGS / group / f"{default}.yaml", prefix)]))
-    return "\n\n".join(parts)
+        offered = {f"{prefix}{name}": item for name, item in _settings(CONFIGS / group / f"{chosen}.yaml").items()}
+        offered |= {name: own.pop(name) for name in offered if name in own}  # the verb's own default counts
+        groups.append("\n".join([f"{group}={chosen}", *summaries, *_listed(offered)]))
+    return "\n\n".join([*parts, "\n".join(["settings:", *_listed(own)]), *groups])
 
 
 def default_choices(verb: str) -> dict[str, str]:
@@ -63,20 +76,29 @@ def _comments(path: Path) -> list[str]:
     return [line[2:] for line in lines[:count]]
 
 
-def _settings(path: Path, prefix: str = "") -> list[str]:
-    """One line for each setting: name=default, then what it means; nested settings get dotted names."""
-    listed: list[tuple[str, str]] = []
+def _settings(path: Path) -> dict[str, tuple[str, str]]:
+    """Dotted name -> (default, what it means) of a file, with those of the choice that it builds on."""
+    found: dict[str, tuple[str, str]] = {}
     parents: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
+        base = _BASE.match(line)
+        if base and base["choice"] != "_self_":
+            found |= _settings(path.with_name(f"{base['choice']}.yaml"))
         match = _SETTING.match(line)
         if match is None or match["key"] == "defaults":
             continue
         parents = parents[: len(match["indent"]) // 2]
         name = ".".join([*parents, match["key"]])
-        if not match["default"]:
+        if match["default"]:
+            found[name] = match["default"], match["text"] or ""
+        else:
             parents.append(match["key"])
-            continue
-        default = match["default"].replace("???", "…")
-        listed.append((f"{prefix}{name}={'' if default == 'null' else default}", match["text"] or ""))
-    width = min(34, max((len(setting) for setting, _ in listed), default=0))
-    return [f"  {setting:<{width}}  {text}".rstrip() for setting, text in listed]
+    return found
+
+
+def _listed(settings: Mapping[str, tuple[str, str]]) -> list[str]:
+    """One line for each setting, the meanings in a column; a setting that must be given shows an ellipsis."""
+    shown = {"null": "", "???": "…"}
+    lines = [(f"{name}={shown.get(default, default)}", meaning) for name, (default, meaning) in settings.items()]
+    width = min(_COLUMN, max((len(setting) for setting, _ in lines), default=0))
+    return [f"  {setting:<{width}}  {meaning}".rstrip() for setting, meaning in lines]

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         line = parse(arguments)
         if line.help:
-            print(verb_help(line.verb))
+            print(verb_help(line.verb, line.settings))
             return 0
         from studio.cli.run import run_jobs
 

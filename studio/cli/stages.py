@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from studio.cli.chain import Chain
 from studio.cli.config import Config
+from studio.cli.finish import finish
 from studio.cli.sheet import spread_frames, write_sheet
-from studio.cli.verbs.eval import evaluate_split, held_out
+from studio.cli.verbs.eval import evaluate_split, held_out, show
 from studio.cli.verbs.train import train_avatar
 
 if TYPE_CHECKING:
@@ -71,12 +72,17 @@ def drive_stage(
     return chain.stage(name, out, lambda: drive_video(made.avatar, driver, out, settings, kernels=kernels))
 
 
-def read_metrics(folders: Mapping[str, Path]) -> dict[str, Any]:
-    """The metrics.json of each split."""
-    return {split: json.loads((folder / "metrics.json").read_text()) for split, folder in folders.items()}
+def conclude(chain: Chain, made: Made, judged: Mapping[str, Path], videos: Mapping[str, Path]) -> None:
+    """Contact sheet and summary, and the words at the end."""
+    sheet = _contact_sheet(chain, judged, videos)
+    metrics = {split: json.loads((folder / "metrics.json").read_text()) for split, folder in judged.items()}
+    for split, values in metrics.items():
+        show(split, values)
+    summary = chain.finish(metrics, {"avatar": made.avatar, "contact_sheet": sheet, **videos})
+    finish(summary, sheet, *videos.values(), made.avatar, next="view", avatar=made.avatar)
 
 
-def contact_sheet(chain: Chain, judged: Mapping[str, Path], videos: Mapping[str, Path]) -> Path:
+def _contact_sheet(chain: Chain, judged: Mapping[str, Path], videos: Mapping[str, Path]) -> Path:
     """Truth above render for each split, then frames of the videos: ``contact_sheet.png``."""
     shown = {f"{split}: {kind}": folder / f"{kind}.mp4" for split, folder in judged.items() for kind in _JUDGED}
     rows = [(caption, spread_frames(video, _TILES)) for caption, video in {**shown, **videos}.items()]

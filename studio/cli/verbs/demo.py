@@ -7,8 +7,7 @@ from typing import Any
 
 from studio.cli.chain import JOB, SUMMARY, Chain
 from studio.cli.config import Config
-from studio.cli.finish import finish
-from studio.cli.stages import Made, contact_sheet, drive_stage, eval_stages, read_metrics, train_stage
+from studio.cli.stages import Made, conclude, drive_stage, eval_stages, train_stage
 from studio.cli.verbs.ingest import ingest
 from studio.folders import next_free
 
@@ -20,17 +19,13 @@ def run(config: Config) -> None:
     resume = config.flag("resume")
     out = config.optional_path("out") or (_unfinished() if resume else None) or next_free(_FOLDER)
     others = {name: value for name, value in config.values.items() if name not in ("out", "resume")}
-    chain = Chain(out, others, resume)
-    made = Made(chain.out / "capture", config.text("track"), chain.out / "run")
-    reader: dict[str, Any] = config.values["reader"]
-    chain.stage("capture", made.capture, lambda: ingest(None, made.capture, reader))
-    train_stage(chain, config, made)
-    judged = eval_stages(chain, made, config.text("kernels"))
-    videos = _videos(chain, config, made, reader)
-    sheet = contact_sheet(chain, judged, videos)
-    files = {"avatar": made.avatar, "contact_sheet": sheet, **videos}
-    summary = chain.finish(read_metrics(judged), files)
-    finish(summary, sheet, *videos.values(), made.avatar, next="view", avatar=made.avatar)
+    with Chain(out, others, resume) as chain:
+        made = Made(chain.out / "capture", config.text("track"), chain.out / "run")
+        reader: dict[str, Any] = config.values["reader"]
+        chain.stage("capture", made.capture, lambda: ingest(None, made.capture, reader))
+        train_stage(chain, config, made)
+        judged = eval_stages(chain, made, config.text("kernels"))
+        conclude(chain, made, judged, _videos(chain, config, made, reader))
 
 
 def _videos(chain: Chain, config: Config, made: Made, reader: dict[str, Any]) -> dict[str, Path]:

@@ -158,7 +158,34 @@ def _cache() -> list[Finding]:
 
 
 def _kernels() -> list[Finding]:
+    """Compile (once per machine) and run the splat rasteriser on a handful of Gaussians."""
     import numba
+    import torch
+    from llvmlite import binding
 
+    from studio.cameras import Camera, intrinsics
+    from studio.kernels.splat import rasterize_splats
+    from studio.kernels.workers import worker_count
+
+    count = 64
+    camera = Camera(torch.eye(4)[None], intrinsics(64.0, 64, 64)[None], 64, 64)
+    quats = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(count, 4)
+    means = torch.rand(count, 3) - torch.tensor([0.5, 0.5, -1.0])
     began = time.perf_counter()
-    return [Finding("ok", "kernels", f"numba {numba.__version__}, {time.perf_counter() - began:.1f} s")]
+    image = rasterize_splats(
+        means,
+        quats,
+        torch.full((count, 3), 0.05),
+        torch.full((count,), 0.8),
+        torch.rand(count, 3),
+        camera,
+        kernels="cpu",
+    )
+    seconds = time.perf_counter() - began
+    features = binding.get_host_cpu_features()
+    known = {"avx512f": "AVX-512", "avx2": "AVX2", "neon": "NEON"}
+    simd = next((name for feature, name in known.items() if features.get(feature)), "no wide vectors")
+    found = f"numba {numba.__version__}, {simd}, {worker_count()} threads, first image after {seconds:.1f} s"
+    if not bool(torch.isfinite(image.rgb).all()) or float(image.alpha.max()) <= 0:
+        return [Finding("bad", "kernels", f"{found}, and it is wrong", "delete the kernels folder in the cache below")]
+    return [Finding("ok", "kernels", found)]

@@ -6,26 +6,31 @@ from pathlib import Path
 
 from studio.cli.chain import Chain
 from studio.cli.config import Config
-from studio.cli.finish import finish
 from studio.cli.rooms import chosen_head
-from studio.cli.stages import Made, contact_sheet, drive_stage, eval_stages, read_metrics, train_stage
+from studio.cli.stages import Made, conclude, drive_stage, eval_stages, train_stage
 from studio.cli.verbs.drive import make_driver
 from studio.cli.verbs.ingest import ingest, is_static
+from studio.errors import StudioError
 
 
 def run(config: Config) -> None:
     """Every stage in ``out``, done ones skipped when it is resumed."""
     source = config.path("source")
     out = config.optional_path("out") or Path("outputs") / source.stem
+    _check_sources(config, source)
     others = {name: value for name, value in config.values.items() if name not in ("out", "resume")}
-    chain = Chain(out, others, config.flag("resume"))
-    made = _avatar(chain, config, source)
-    judged = eval_stages(chain, made, config.text("kernels"))
-    videos = _videos(chain, config, made)
-    sheet = contact_sheet(chain, judged, videos)
-    files = {"avatar": made.avatar, "contact_sheet": sheet, **videos}
-    summary = chain.finish(read_metrics(judged), files)
-    finish(summary, sheet, *videos.values(), made.avatar, next="view", avatar=made.avatar)
+    with Chain(out, others, config.flag("resume")) as chain:
+        made = _avatar(chain, config, source)
+        judged = eval_stages(chain, made, config.text("kernels"))
+        conclude(chain, made, judged, _videos(chain, config, made))
+
+
+def _check_sources(config: Config, source: Path) -> None:
+    """Find out now, not after the training, that a file is missing."""
+    if not source.exists():
+        raise StudioError(f"no such file or folder: {source}", expected="footage", next="check the path")
+    if config.values["driver"]["source"] is not None:
+        make_driver(config.values["driver"])
 
 
 def _avatar(chain: Chain, config: Config, source: Path) -> Made:
