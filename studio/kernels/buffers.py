@@ -7,8 +7,7 @@ sort. Buffers come 64-byte aligned (a row of 16 floats is one cache line) and go
 from __future__ import annotations
 
 import math
-import threading
-from collections import defaultdict
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,13 @@ import torch
 
 _KEEP = 4  # free buffers kept for each name
 
-
-class _Shelf:
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.free: dict[str, list[np.ndarray]] = defaultdict(list)
-
-
-_shelf = _Shelf()
+# No lock: the garbage collector may run Lease.__del__ in the middle of any statement, also of one that holds a lock. The
+# deques' own append and pop are atomic.
+_free: dict[str, deque[np.ndarray]] = {}
 
 
 class Lease:
-    """Named arrays that return to the shelf when this object dies, so they must not outlive it."""
+    """Named arrays that may be used again by others when this object dies, so they must not outlive it."""
 
     def __init__(self) -> None:
         self._taken: list[tuple[str, np.ndarray]] = []
@@ -36,18 +30,23 @@ class Lease:
         """An uninitialised array of ``shape``."""
         shape = (shape,) if isinstance(shape, int) else shape
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        with _shelf.lock:
-            free = _shelf.free[name]
-            fitting = [index for index, buffer in enumerate(free) if size <= buffer.size <= 4 * size + 65536]
-            buffer = free.pop(fitting[-1]) if fitting else None
-        if buffer is None:
-            buffer = torch.empty(size + size // 4 + 64, dtype=torch.uint8).numpy()  # torch aligns to 64 bytes
+        buffer = _take(name, size)
         self._taken.append((name, buffer))
         return buffer[:size].view(dtype).reshape(shape)
 
     def __del__(self) -> None:
-        with _shelf.lock:
-            for name, buffer in self._taken:
-                free = _shelf.free[name]
+        for name, buffer in self._taken:
+            free = _free.setdefault(name, deque())
+            if len(free) < _KEEP:
                 free.append(buffer)
-                del free[:-_KEEP]
+
+
+def _take(name: str, size: int) -> np.ndarray:
+    """A free buffer of at least ``size`` bytes, or a new one; one that does not fit is given up."""
+    try:
+        buffer = _free.setdefault(name, deque()).pop()
+    except IndexError:
+        buffer = np.empty(0, np.uint8)
+    if size <= buffer.size <= 4 * size + 65536:
+        return buffer
+    return torch.empty(size + size // 4 + 64, dtype=torch.uint8).numpy()  # torch aligns to 64 bytes

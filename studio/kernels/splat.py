@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,21 +22,37 @@ from studio.kernels.splat_raster import Images
 _LEAST = 16  # Gaussians that the CPU kernels take at a time; fewer are padded with invisible ones
 
 
-@dataclass
+@dataclass(frozen=True)
 class Screen:
-    """Where the Gaussians fell, for densification. Leading dimensions are those of the images.
+    """Where the Gaussians fell and what the loss wants there, for densification; computed when asked for.
 
-    Args:
-        means2d: [..., N, 2] pixels, detached.
-        radii: [..., N] pixels, half the longer side of the box outside which α < 1/255; 0 where culled.
-        means2d_grad: [..., N, 2] gradient of the loss to ``means2d``; None before the backward pass.
-        means2d_absgrad: [..., N, 2] the same with every pixel's contribution taken by magnitude (AbsGS).
+    Leading dimensions are those of the images. Pixels throughout.
     """
 
-    means2d: Tensor
-    radii: Tensor
-    means2d_grad: Tensor | None = None
-    means2d_absgrad: Tensor | None = None
+    _positions: Callable[[], tuple[Tensor, Tensor]]
+    _gradients: Callable[[], tuple[Tensor, Tensor] | None]
+
+    @property
+    def means2d(self) -> Tensor:
+        """[..., N, 2] projected means, detached."""
+        return self._positions()[0]
+
+    @property
+    def radii(self) -> Tensor:
+        """[..., N] half the longer side of the box outside which α < 1/255; 0 where a Gaussian is not drawn."""
+        return self._positions()[1]
+
+    @property
+    def means2d_grad(self) -> Tensor | None:
+        """[..., N, 2] gradient of the loss to the projected means; None before the backward pass."""
+        gradients = self._gradients()
+        return None if gradients is None else gradients[0]
+
+    @property
+    def means2d_absgrad(self) -> Tensor | None:
+        """[..., N, 2] the same with every pixel's contribution taken by magnitude (AbsGS)."""
+        gradients = self._gradients()
+        return None if gradients is None else gradients[1]
 
 
 @dataclass(frozen=True)
@@ -85,10 +102,11 @@ def rasterize_splats(
     splats = (means, quats, scales, opacities, colors)
     batch = _check(splats, camera, sh_degree, paired)
     if choose_kernels(kernels, means.device) == "cuda":
-        from studio.kernels.splat_cuda import rasterize_cuda
+        from studio.kernels.splat_cuda import rasterize_gsplat
 
-        return rasterize_cuda(splats, camera, sh_degree, antialiased, near, paired)
-    scenes = [value.reshape(-1, *value.shape[len(batch) :]) for value in splats]
+        rgb, alpha, depth, positions, gradients = rasterize_gsplat(splats, camera, sh_degree, antialiased, near, paired)
+        return SplatRender(rgb, alpha, depth, Screen(positions, gradients))
+    scenes = [value.reshape(math.prod(batch), *value.shape[len(batch) :]) for value in splats]
     if means.shape[-2] < _LEAST:
         scenes = [_padded(value, _LEAST) for value in scenes]
     repeats = 1 if paired else len(scenes[0])
@@ -108,15 +126,29 @@ def rasterize_splats(
     )
     call = _Call(setup, Ks, (*(() if paired else batch), len(camera)), means.shape[-2])
     rgb, alpha, depth = _Rasterize.apply(call, viewmats, *scenes)
-    return SplatRender(*(image.reshape(*call.leading, *image.shape[1:]) for image in (rgb, alpha, depth)), call.screen)
+    images = (image.reshape(*call.leading, *image.shape[1:]) for image in (rgb, alpha, depth))
+    return SplatRender(*images, Screen(call.positions, call.gradients))
 
 
 class _Call:
-    """One call's settings, and what its backward pass leaves for densification."""
+    """One call's settings, and what it leaves for densification."""
+
+    state: splat_cpu.State
+    screen_gradient: np.ndarray | None = None  # [V, N, 4]
 
     def __init__(self, setup: Setup, Ks: Tensor, leading: tuple[int, ...], count: int) -> None:
         self.setup, self.Ks, self.leading, self.count = setup, Ks, leading, count
-        self.screen: Screen = Screen(torch.empty(0), torch.empty(0))
+
+    def positions(self) -> tuple[Tensor, Tensor]:
+        rows = self.state.projected.rows.reshape(self.setup.views, self.setup.count, -1)
+        drawn = self.state.projected.keys.reshape(self.setup.views, self.setup.count) < CULLED
+        radii = np.where(drawn, rows[..., 10:12].max(axis=-1), np.float32(0.0))
+        return self.per_view(rows[..., :2].copy()), self.per_view(radii)
+
+    def gradients(self) -> tuple[Tensor, Tensor] | None:
+        if self.screen_gradient is None:
+            return None
+        return self.per_view(self.screen_gradient[..., :2]), self.per_view(self.screen_gradient[..., 2:])
 
     def per_view(self, values: np.ndarray) -> Tensor:
         """[V, N, …] of the kernels to [..., N, …] of the caller, without padding."""
@@ -134,13 +166,9 @@ class _Rasterize(torch.autograd.Function):
         images = [torch.empty(*shape, 3), torch.empty(shape), torch.empty(shape)]
         splats = tuple(value.detach().contiguous() for value in splats)
         camera = splat_cpu.camera_rows(viewmats, call.Ks, setup.width, setup.height)
-        state = splat_cpu.forward(setup, camera, _flat(Gaussians, splats), _flat(Images, images))
-        rows = state.projected.rows.reshape(setup.views, setup.count, -1)
-        shown = state.projected.keys.reshape(setup.views, setup.count) < CULLED
-        radii = np.where(shown, rows[..., 10:12].max(axis=-1), np.float32(0.0))
-        call.screen = Screen(call.per_view(rows[..., :2].copy()), call.per_view(radii))
+        call.state = splat_cpu.forward(setup, camera, _flat(Gaussians, splats), _flat(Images, images))
         if any(ctx.needs_input_grad):
-            ctx.call, ctx.state = call, state
+            ctx.call = call
             ctx.save_for_backward(*splats, *images)
         return images[0], images[1], images[2]
 
@@ -149,13 +177,12 @@ class _Rasterize(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         call, saved = ctx.call, ctx.saved_tensors
         gradients, screen, viewmats = splat_cpu.backward(
-            ctx.state,
+            call.state,
             _flat(Gaussians, saved[:5]),
             _flat(Images, saved[5:]),
             _flat(Images, [value.contiguous() for value in cotangents]),
         )
-        call.screen.means2d_grad = call.per_view(screen[..., :2])
-        call.screen.means2d_absgrad = call.per_view(screen[..., 2:])
+        call.screen_gradient = screen
         v_views = torch.nn.functional.pad(torch.from_numpy(viewmats), (0, 0, 0, 1))
         shaped = [torch.from_numpy(array).reshape(value.shape) for array, value in zip(gradients, saved[:5])]
         return (None, v_views, *shaped)

@@ -8,7 +8,7 @@ What the rasteriser needs of one Gaussian in one view is one cache line, a *row*
 
 ====  ===========================================================================================
 0, 1  mean, pixels
-2-5   exponent in base 2: log2 α(dx, dy) = row[2] dx² + row[3] dx dy + row[4] dy² + row[5]
+2-5   log2 α(dx, dy) = row[5] − row[4] dy² − (row[2] dx + row[3] dy)²: y's own Gaussian, then x's given y
 6-9   red, green, blue, camera depth
 10-11 half width and half height of the ellipse on which α = 1/255
 12    dx of the ellipse's lowest point (largest dy)
@@ -243,7 +243,8 @@ def project(worker, workers, setup, camera, gaussians, projected):
         visible = visible & (absolute(red) + absolute(green) + absolute(blue) < HUGE)
         visible = _store_box(setup, projected.boxes, out, visible, mean_x, mean_y, half_width, half_height)
         store(projected.keys, out, select(visible, z, CULLED))
-        exponent = (yy * inverse * (-0.5 * LOG2E), xy * inverse * LOG2E, xx * inverse * (-0.5 * LOG2E), log_opacity)
+        along_x = sqrt(0.5 * LOG2E * yy * inverse)
+        exponent = (along_x, -(along_x * xy / yy), 0.5 * LOG2E / yy, log_opacity)
         ellipse = (half_width, half_height, xy / yy * half_height, xy / xx, cutoff * determinant / xx)
         loss = determinant / (xx * xx)
         store_columns(

@@ -126,7 +126,7 @@ def rasterize(worker, workers, setup, counter, scratch, rows, tiles, lasts, imag
             if entry + _AHEAD < end:
                 prefetch(rows, np.int64(tiles.entries[entry + _AHEAD]) * ROW)
             dx = pixel_x - rows[r]
-            constant, linear, quadratic = fma(dx * rows[r + 2], dx, rows[r + 5]), dx * rows[r + 3], rows[r + 4]
+            along_x, along_y, across = dx * rows[r + 2], rows[r + 3], rows[r + 4]
             r_, g_, b_, z_ = (
                 broadcast(rows[r + 6]),
                 broadcast(rows[r + 7]),
@@ -138,7 +138,8 @@ def rasterize(worker, workers, setup, counter, scratch, rows, tiles, lasts, imag
                 y = count_trailing_zeros(touched)
                 touched &= touched - _ONE
                 dy = y0 + np.float32(y) - rows[r + 1]
-                exponent = fma(linear, dy, constant + quadratic * dy * dy)
+                along = along_x + along_y * dy
+                exponent = fma(-along, along, rows[r + 5] - across * dy * dy)
                 k = y * TILE_WIDTH
                 before = load(transmittance, k)
                 hit = (exponent >= LOG2_ALPHA_MIN) & (before > 0.0)
@@ -254,21 +255,21 @@ def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, la
             if entry + _AHEAD < end:
                 prefetch(rows, np.int64(tiles.entries[entry + _AHEAD]) * ROW)
             dx = pixel_x - rows[r]
-            constant, linear, quadratic = fma(dx * rows[r + 2], dx, rows[r + 5]), dx * rows[r + 3], rows[r + 4]
+            along_x, along_y, across = dx * rows[r + 2], rows[r + 3], rows[r + 4]
             r_, g_, b_, z_ = (
                 broadcast(rows[r + 6]),
                 broadcast(rows[r + 7]),
                 broadcast(rows[r + 8]),
                 broadcast(rows[r + 9]),
             )
-            slope_x, cross = dx * (rows[r + 2] + rows[r + 2]), broadcast(rows[r + 3])
             s_r, s_g, s_b, s_z, s_0, s_y, s_yy, abs_x, abs_y = zero, zero, zero, zero, zero, zero, zero, zero, zero
             touched = live & _rows_touched(rows, r, x0, y0)
             while touched != np.uint64(0):
                 y = count_trailing_zeros(touched)
                 touched &= touched - _ONE
                 dy = y0 + np.float32(y) - rows[r + 1]
-                exponent = fma(linear, dy, constant + quadratic * dy * dy)
+                along = along_x + along_y * dy
+                exponent = fma(-along, along, rows[r + 5] - across * dy * dy)
                 k = y * TILE_WIDTH
                 before = load(transmittance, k)
                 hit = (exponent >= LOG2_ALPHA_MIN) & (before > 0.0)
@@ -292,12 +293,12 @@ def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, la
                     v_log = select(blended & (unclamped <= ALPHA_MAX), alpha * v_alpha, 0.0)
                     v_dy = v_log * dy
                     s_0, s_y, s_yy = s_0 + v_log, s_y + v_dy, fma(v_dy, dy, s_yy)
-                    abs_x = abs_x + absolute(v_log * fma(cross, dy, slope_x))
-                    abs_y = abs_y + absolute(v_log * fma(broadcast(quadratic + quadratic), dy, linear))
+                    abs_x = abs_x + absolute(v_log * along)
+                    abs_y = abs_y + absolute(v_log * fma(along_y, along, across * dy))
                     if not any_lane(after > 0.0):
                         live &= ~(_ONE << np.uint64(y))
             s_x = s_0 * dx
             moments = (s_r, s_g, s_b, s_z, s_0, s_x, s_y, s_x * dx, s_y * dx, s_yy)
-            magnitudes = (abs_x * (1.0 / LOG2E), abs_y * (1.0 / LOG2E))
+            magnitudes = (abs_x * (rows[r + 2] * np.float32(2.0 / LOG2E)), abs_y * np.float32(2.0 / LOG2E))
             store(gradients, entry * ROW, lane_sums(moments + magnitudes))
             entry += 1

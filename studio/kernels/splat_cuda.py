@@ -1,0 +1,65 @@
+"""The rasteriser on CUDA: gsplat, called so that it means exactly what our CPU kernels mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from studio.cameras import Camera
+from studio.errors import StudioError
+
+
+def rasterize_gsplat(
+    splats: tuple[Tensor, ...],  # means, quats, scales, opacities, colors; see rasterize_splats
+    camera: Camera,
+    sh_degree: int | None,
+    antialiased: bool,
+    near: float,
+    paired: bool,
+) -> tuple[Tensor, Tensor, Tensor, Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Tensor, Tensor] | None]]:
+    """rgb, alpha, depth, and the two functions of :class:`studio.kernels.splat.Screen`.
+
+    Raises:
+        StudioError: gsplat is not installed.
+    """
+    try:
+        from gsplat import rasterization
+    except ImportError as error:
+        raise StudioError("kernels=cuda", got=str(error), expected="gsplat", next="pip install gsplat") from error
+    means, quats, scales, opacities, colors = splats
+    batch = means.shape[:-2]
+    if paired:
+        viewmats, Ks = camera.viewmats[:, None], camera.Ks[:, None]
+    else:
+        viewmats, Ks = (matrices.expand(*batch, *matrices.shape) for matrices in (camera.viewmats, camera.Ks))
+    images, alpha, info = rasterization(
+        means,
+        quats,
+        scales,
+        opacities,
+        colors,
+        viewmats.to(means.device),
+        Ks.to(means.device),
+        camera.width,
+        camera.height,
+        near_plane=near,
+        sh_degree=sh_degree,
+        packed=False,
+        render_mode="RGB+ED",
+        rasterize_mode="antialiased" if antialiased else "classic",
+        absgrad=torch.is_grad_enabled(),
+    )
+    means2d, radii = info["means2d"], info["radii"].amax(dim=-1)
+    if means2d.requires_grad:
+        means2d.retain_grad()
+
+    def in_shape(value: Tensor) -> Tensor:
+        return value.squeeze(len(batch)) if paired else value
+
+    def gradients() -> tuple[Tensor, Tensor] | None:
+        return None if means2d.grad is None else (in_shape(means2d.grad), in_shape(means2d.absgrad))
+
+    rgb, alpha, depth = (in_shape(image) for image in (images[..., :3], alpha[..., 0], images[..., 3]))
+    return rgb, alpha, depth, lambda: (in_shape(means2d.detach()), in_shape(radii)), gradients
