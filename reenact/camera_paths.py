@@ -10,11 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reenact.timeline import slerp
 from studio.cameras import Camera
 from studio.captures import read_cameras
 from studio.errors import StudioError
-from studio.rotations import axis_angle_to_matrix, rigid, rigid_inverse
+from studio.rotations import axis_angle_to_matrix, rigid, rigid_inverse, slerp
 
 
 @dataclass(frozen=True)

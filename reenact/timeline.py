@@ -9,7 +9,7 @@ from torch import Tensor
 
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
-from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, matrix_to_quat, quat_to_matrix, rigid
+from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid, slerp
 
 
 def cut(track: CodeTrack, start: int, stop: int) -> CodeTrack:
@@ -71,21 +71,3 @@ def blend(
             linear(first.head_to_world[:, :3, 3], second.head_to_world[:, :3, 3]),
         ),
     )
-
-
-def slerp(
-    first: Tensor,  # [T, ..., 3, 3]
-    second: Tensor,  # [T, ..., 3, 3]
-    weight: Tensor,  # [T]
-) -> Tensor:
-    """Rotations [T, ..., 3, 3] between two, at constant angular speed along the shorter arc (Shoemake 1985)."""
-    a, b = matrix_to_quat(first.contiguous()), matrix_to_quat(second.contiguous())
-    cosine = (a * b).sum(-1, keepdim=True)
-    b, cosine = torch.where(cosine < 0, -b, b), cosine.abs().clamp(max=1.0)
-    angle = torch.acos(cosine)
-    t = weight.reshape(-1, *[1] * (a.ndim - 1))
-    straight = angle < 1e-3  # nearly equal: the chord is the arc
-    sine = torch.where(straight, torch.ones_like(angle), angle.sin())
-    left = torch.where(straight, 1 - t, ((1 - t) * angle).sin() / sine)
-    right = torch.where(straight, t.expand_as(angle), (t * angle).sin() / sine)
-    return quat_to_matrix(torch.nn.functional.normalize(left * a + right * b, dim=-1))

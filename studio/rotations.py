@@ -85,3 +85,21 @@ def transform_points(
 ) -> Tensor:
     """Points [..., N, 3] moved by affine transforms."""
     return points @ transform[..., :3, :3].transpose(-1, -2) + transform[..., None, :3, 3]
+
+
+def slerp(
+    first: Tensor,  # [T, ..., 3, 3]
+    second: Tensor,  # [T, ..., 3, 3]
+    weight: Tensor,  # [T]
+) -> Tensor:
+    """Rotations [T, ..., 3, 3] between two, at constant angular speed along the shorter arc (Shoemake 1985)."""
+    a, b = matrix_to_quat(first.contiguous()), matrix_to_quat(second.contiguous())
+    cosine = (a * b).sum(-1, keepdim=True)
+    b, cosine = torch.where(cosine < 0, -b, b), cosine.abs().clamp(max=1.0)
+    angle = torch.acos(cosine)
+    t = weight.reshape(-1, *[1] * (a.ndim - 1))
+    straight = angle < 1e-3  # nearly equal: the chord is the arc
+    sine = torch.where(straight, torch.ones_like(angle), angle.sin())
+    left = torch.where(straight, 1 - t, ((1 - t) * angle).sin() / sine)
+    right = torch.where(straight, t.expand_as(angle), (t * angle).sin() / sine)
+    return quat_to_matrix(torch.nn.functional.normalize(left * a + right * b, dim=-1))

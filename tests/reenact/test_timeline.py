@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from reenact.timeline import cut, resample, slerp
+from reenact.timeline import cut, resample
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
-from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid
+from studio.rotations import axis_angle_to_matrix, rigid
 
 
 def _turning(frames: int, fps: float) -> CodeTrack:
@@ -33,23 +32,6 @@ def test_resampling_keeps_the_motion_in_time(fps: float) -> None:
     inside = [frame for frame in range(len(resampled)) if frame / fps <= 49 / 25]  # beyond, the last state is held
     for name, value in expected.codes[inside].tensors().items():
         assert torch.allclose(resampled.codes[inside].tensors()[name], value, atol=2e-5), name
-
-
-def test_slerp_takes_the_short_way_at_constant_speed() -> None:
-    first = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, 3.0]]))
-    second = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, -3.0]]))  # 0.283 rad away, across pi
-    middle = matrix_to_axis_angle(slerp(first, second, torch.tensor([0.5])))
-    assert abs(float(middle.norm()) - math.pi) < 1e-3
-    quarter = slerp(first, second, torch.tensor([0.25]))
-    step = matrix_to_axis_angle(first.transpose(1, 2) @ quarter)
-    assert float(step.norm()) == pytest.approx((2 * math.pi - 6) / 4, abs=1e-4)
-
-
-def test_slerp_reaches_both_ends() -> None:
-    a = axis_angle_to_matrix(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
-    b = axis_angle_to_matrix(torch.randn(5, 3, generator=torch.Generator().manual_seed(1)))
-    assert torch.allclose(slerp(a, b, torch.zeros(5)), a, atol=1e-5)
-    assert torch.allclose(slerp(a, b, torch.ones(5)), b, atol=1e-5)
 
 
 def test_invalid_frames_stay_invalid() -> None:

@@ -13,6 +13,7 @@ from studio.rotations import (
     quat_to_matrix,
     rigid,
     rigid_inverse,
+    slerp,
     transform_points,
 )
 
@@ -72,3 +73,20 @@ def test_batch_dimensions_are_kept():
     batch = torch.zeros(2, 5, 3)
     assert axis_angle_to_matrix(batch).shape == (2, 5, 3, 3)
     assert matrix_to_axis_angle(axis_angle_to_matrix(batch)).shape == (2, 5, 3)
+
+
+def test_slerp_takes_the_short_way_at_constant_speed() -> None:
+    first = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, 3.0]]))
+    second = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, -3.0]]))  # 0.283 rad away, across pi
+    middle = matrix_to_axis_angle(slerp(first, second, torch.tensor([0.5])))
+    assert abs(float(middle.norm()) - math.pi) < 1e-3
+    quarter = slerp(first, second, torch.tensor([0.25]))
+    step = matrix_to_axis_angle(first.transpose(1, 2) @ quarter)
+    assert float(step.norm()) == pytest.approx((2 * math.pi - 6) / 4, abs=1e-4)
+
+
+def test_slerp_reaches_both_ends() -> None:
+    a = axis_angle_to_matrix(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
+    b = axis_angle_to_matrix(torch.randn(5, 3, generator=torch.Generator().manual_seed(1)))
+    assert torch.allclose(slerp(a, b, torch.zeros(5)), a, atol=1e-5)
+    assert torch.allclose(slerp(a, b, torch.ones(5)), b, atol=1e-5)
