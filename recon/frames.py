@@ -92,7 +92,8 @@ def region_masks(
         if len(chosen) >= 3 and np.isfinite(chosen).all() and np.abs(chosen).max() < 1e5:
             cv2.fillConvexPoly(mask, cv2.convexHull(np.round(chosen).astype(np.int32)), 1)
             reach = 2 * round(margin * unit) + 1
-            mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+            disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+            cv2.dilate(mask, disc, dst=mask)
         return mask.astype(bool)
 
     return {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from recon.corrections import CodeStatistics
 from recon.field import FieldConfig, SplatField
 from recon.frames import Key, Sampler, View, Views
 from recon.initialise import make_binding
-from recon.interrupt import deferred_interrupt
+from recon.loop import OnStep, fit
 from recon.losses import LossConfig, image_loss
 from recon.metrics import psnr
 from recon.refinement import PoseResiduals
@@ -30,9 +29,7 @@ from studio.captures import Capture
 from studio.code_range import measure_range
 from studio.codes import CodeTrack
 from studio.errors import StudioError
-from studio.folders import Manifest, content_hash, read_manifest, require_new, write_folder
 from studio.heads.model import JOINTS, HeadModel
-from studio.kernels.backends import choose_kernels
 
 _INITIAL_VIEWS = 16  # photos that decide what is seen, what is hair and which colours to start with
 _VALIDATION_VIEWS = 12
@@ -88,23 +85,13 @@ class TrainConfig:
     rates: RateConfig = field(default_factory=RateConfig)
 
 
-@dataclass(frozen=True)
-class Step:
-    """What ``on_step`` is told after each step."""
-
-    step: int
-    total: int
-    loss: float
-    avatar: SplatAvatar
-
-
 def train(
     capture: Capture,
     track: CodeTrack,
     head: HeadModel,
     config: TrainConfig,
     run_folder: Path,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
     resume: bool = False,
 ) -> Path:
     """Train an avatar.
@@ -125,64 +112,10 @@ def train(
         StudioError: the run exists (without ``resume``) or is another's, the split has no usable frame.
         KeyboardInterrupt: after Ctrl-C, when the state is stored.
     """
-    torch.manual_seed(config.seed)
-    _open_run(capture, config, run_folder, resume)
-    if (run_folder / "avatar").exists():
-        return run_folder / "avatar"
-    session = Session(capture, track, head, config)
-    start = session.restore(run_folder / "checkpoints")
-    with deferred_interrupt() as interrupt:
-        for step in range(start, config.iterations):
-            loss = session.step(step)
-            if on_step is not None:
-                on_step(Step(step + 1, config.iterations, loss, session.avatar))
-            if (step + 1) % config.check_every == 0 or step + 1 == config.iterations:
-                _log(run_folder, {"step": step + 1, "loss": loss, "validation_psnr": session.validate(step + 1)})
-            if interrupt.requested or (step + 1) % config.checkpoint_every == 0:
-                session.store(run_folder / "checkpoints", step + 1)
-            if interrupt.requested:
-                raise KeyboardInterrupt
-            if session.stale >= config.patience:
-                break
-    avatar = session.best_avatar()
-    parents = {capture.folder.name: content_hash(capture.folder)}
-    manifest = Manifest(
-        kind="avatar",
-        kernels=choose_kernels(config.kernels, "cpu"),
-        seed=config.seed,
-        parents=parents,
-        licence=capture.manifest.licence,
-        consent=capture.manifest.consent,
-        body={"step": session.best_step, "validation_psnr": session.best_psnr},
-    )
-    avatar.save(run_folder / "avatar", manifest)
-    return run_folder / "avatar"
+    return fit(lambda: SplatSession(capture, track, head, config), capture, config, run_folder, on_step, resume)
 
 
-def _open_run(capture: Capture, config: TrainConfig, folder: Path, resume: bool) -> None:
-    body = json.loads(json.dumps({"config": asdict(config)}))
-    parents = {capture.folder.name: content_hash(capture.folder)}
-    if resume and (folder / "manifest.json").exists():
-        manifest = read_manifest(folder, kind="run")
-        if manifest.body.get("config") != body["config"] or dict(manifest.parents) != parents:
-            raise StudioError(
-                f"cannot resume {folder}",
-                got="another configuration or capture",
-                expected="those that the run was started with",
-                next="choose another name for a new run",
-            )
-        return
-    require_new(folder, next="choose another name, or resume=true")
-    with write_folder(folder, Manifest(kind="run", seed=config.seed, parents=parents, body=body)):
-        pass
-
-
-def _log(folder: Path, values: dict[str, float]) -> None:
-    with (folder / "metrics.jsonl").open("a") as stream:
-        stream.write(json.dumps(values) + "\n")
-
-
-class Session:
+class SplatSession:
     """Everything that training holds between two steps."""
 
     def __init__(self, capture: Capture, track: CodeTrack, head: HeadModel, config: TrainConfig) -> None:
@@ -213,8 +146,8 @@ class Session:
         initial_colors(self.avatar, self.codes, samples)
         self.sampler = Sampler(len(self.keys), config.seed)
         self.optimizer = torch.optim.Adam(self._groups(), eps=1e-8, fused=True)
-        self.best_psnr, self.best_step, self.stale = -math.inf, 0, 0
-        self.best: dict[str, Tensor] = {}
+        self._best_psnr, self._best_step, self._stale = -math.inf, 0, 0
+        self._best: dict[str, Tensor] = {}
 
     def _groups(self) -> list[dict[str, object]]:
         rates = self.config.rates
@@ -260,7 +193,7 @@ class Session:
         return image_loss(output, behind, target, view, self.config.loss)
 
     @torch.no_grad()
-    def validate(self, step: int) -> float:
+    def validate(self, step: int) -> dict[str, float]:
         """Mean PSNR over the validation views, driven by plain tracked codes; remembers the best state."""
         scores = []
         for key in self.held_out:
@@ -268,21 +201,27 @@ class Session:
             behind, target = self.backdrop(view, -1)
             image = self.avatar.render(view.camera, self.codes[key[0]]).over(behind)[0].clamp(0, 1)
             scores.append(psnr(image, target))
-        score = float(np.mean(scores)) if scores else float(step)
-        self.stale += 1
-        if score > self.best_psnr:
-            self.best_psnr, self.best_step, self.stale = score, step, 0
-            self.best = {name: value.detach().clone() for name, value in self._state("best").items()}
-        return score
+        score = float(np.mean(scores)) if scores else float(step)  # nothing to validate with: the last state is best
+        self._stale += 1
+        if score > self._best_psnr:
+            self._best_psnr, self._best_step, self._stale = score, step, 0
+            self._best = {name: value.detach().clone() for name, value in self._state("best").items()}
+        return {"validation_psnr": score} if scores else {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether validation has not improved for long."""
+        return self._stale >= self.config.patience
+
+    def result(self) -> tuple[SplatAvatar, dict[str, Any]]:
+        """The avatar in its best state, with its background."""
+        self._load("best", self._best)
+        front = self.views.capture.cameras.ids.index(self.avatar.camera.ids[0])
+        avatar = replace(self.avatar, background=self.backdrop.image(front))
+        return avatar, {"step": self._best_step, "validation_psnr": self._best_psnr}
 
     def _state(self, prefix: str) -> dict[str, Tensor]:
         return {f"{prefix}/{m}/{n}": v for m, module in self.modules().items() for n, v in module.state_dict().items()}
-
-    def best_avatar(self) -> SplatAvatar:
-        """The avatar in its best state so far, with its background."""
-        self._load("best", self.best)
-        front = self.views.capture.cameras.ids.index(self.avatar.camera.ids[0])
-        return replace(self.avatar, background=self.backdrop.image(front))
 
     def _load(self, prefix: str, tensors: dict[str, Tensor]) -> None:
         for name, module in self.modules().items():
@@ -291,12 +230,12 @@ class Session:
 
     def store(self, folder: Path, step: int) -> None:
         """Write a checkpoint."""
-        tensors = {**self._state("now"), **self.best, **optimizer_tensors(self.optimizer)}
+        tensors = {**self._state("now"), **self._best, **optimizer_tensors(self.optimizer)}
         numbers = {
             "drawn": self.sampler.drawn,
-            "best_psnr": self.best_psnr if self.best else None,
-            "best_step": self.best_step,
-            "stale": self.stale,
+            "best_psnr": self._best_psnr if self._best else None,
+            "best_step": self._best_step,
+            "stale": self._stale,
         }
         save_checkpoint(folder, step, Checkpoint(tensors, numbers))
 
@@ -308,10 +247,10 @@ class Session:
         tensors, numbers = dict(checkpoint.tensors), checkpoint.numbers
         self._load("now", tensors)
         restore_optimizer(self.optimizer, tensors)
-        self.best = {name: value for name, value in tensors.items() if name.startswith("best/")}
+        self._best = {name: value for name, value in tensors.items() if name.startswith("best/")}
         self.sampler.drawn = int(numbers["drawn"])
-        self.best_psnr = -math.inf if numbers["best_psnr"] is None else float(numbers["best_psnr"])
-        self.best_step, self.stale = int(numbers["best_step"]), int(numbers["stale"])
+        self._best_psnr = -math.inf if numbers["best_psnr"] is None else float(numbers["best_psnr"])
+        self._best_step, self._stale = int(numbers["best_step"]), int(numbers["stale"])
         return int(numbers["step"])
 
 

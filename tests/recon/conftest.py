@@ -1,4 +1,4 @@
-"""A small head and a small matted capture of it, made once: enough geometry for every rule, little enough to be quick."""
+"""A small head and a small matted capture of it, made once: enough geometry for every rule, and quick."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
 from recon.evaluate import evaluate
 from recon.field import FieldConfig
-from recon.train import Step, TrainConfig, train
+from recon.loop import Step
+from recon.train import TrainConfig, train
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.errors import StudioError
