@@ -34,7 +34,9 @@ def _hair_surface(angle: Array, share: Array, lift: Array | float = 0.0) -> Arra
     """Points [N, 3] on the outside of the hair; share runs from the crown (0) to the hairline (1)."""
     level = np.clip(share * hairline(angle), 0.04, None)
     front, back = np.clip(np.cos(angle), 0.0, 1.0), np.clip(-np.cos(angle), 0.0, 1.0)
-    volume = 10.5 + 5.0 * front**2 * smoothstep(0.1, 0.8, share) - 3.0 * np.abs(np.sin(angle)) * share - 5.0 * back * share
+    volume = (
+        10.5 + 5.0 * front**2 * smoothstep(0.1, 0.8, share) - 3.0 * np.abs(np.sin(angle)) * share - 5.0 * back * share
+    )
     locks = np.sin(9 * angle + 3.0 * share + 0.7) + 0.7 * np.sin(21 * angle - 8.0 * share)
     volume = volume + 0.8 * locks * smoothstep(0.05, 0.4, share)
     edge = np.sqrt(np.clip(1.0 - np.clip(share, 0.0, 1.0) ** 7, 0.0, 1.0))
@@ -46,14 +48,14 @@ def _hair_surface(angle: Array, share: Array, lift: Array | float = 0.0) -> Arra
 
 def _cap() -> tuple[Array, Ints, Array]:
     """Vertices, faces and uv of the cap of hair."""
-    columns, rows = 72, 17
-    around = (np.arange(columns) + 0.5) / columns * 2 * np.pi - np.pi
+    columns, rows = 73, 17  # the last column lies on the first: the texture is cut there
+    around = np.linspace(-np.pi, np.pi, columns)
     share, angle = np.meshgrid(np.linspace(0.0, 1.0, rows + 1)[1:] ** 0.85, around, indexing="ij")
     points = np.concatenate((_hair_surface(angle.ravel(), share.ravel()), [[0.0, 135.5, -80.0]]))
-    first = np.arange(columns)
-    fan = np.stack((np.full(columns, len(points) - 1), first, np.roll(first, -1)), axis=-1)
+    first = np.arange(columns - 1)
+    fan = np.stack((np.full(columns - 1, len(points) - 1), first, first + 1), axis=-1)
     uv = np.stack(((angle.ravel() + np.pi) / (2 * np.pi), share.ravel()), axis=-1)
-    return points, np.concatenate((strip_faces(rows, columns, wrap=True), fan)), np.concatenate((uv, [[0.5, 0.0]]))
+    return points, np.concatenate((strip_faces(rows, columns), fan)), np.concatenate((uv, [[0.5, 0.0]]))
 
 
 def _locks() -> tuple[Array, Ints, Array]:
@@ -89,10 +91,15 @@ def hair() -> Part:
     return Part("hair", np.concatenate((cap, locks)), faces, np.concatenate((cap_uv, lock_uv)))
 
 
+def brow_line(t: Array) -> Array:
+    """The middle of the left brow seen from ahead [N, 2], from its inner (0) to its outer end (1)."""
+    return np.stack((9.5 + 39.0 * t, 14.0 + 7.2 * np.sin(np.pi * 0.93 * t**0.85) ** 0.9 - t), axis=-1)
+
+
 def brow() -> Part:
     """The left eyebrow: a low ridge that follows the brow."""
     t = np.linspace(0.0, 1.0, 13)
-    middle = np.stack((9.5 + 39.0 * t, 14.0 + 7.2 * np.sin(np.pi * 0.93 * t**0.85) ** 0.9 - 1.0 * t), axis=-1)
+    middle = brow_line(t)
     half = 3.3 * np.clip((1.0 - t**2.2), 0.0, 1) * (0.3 + 0.7 * np.sqrt(np.minimum(t / 0.18, 1.0))) + 0.12
     rows = []
     for across, lift in ((1.0, -0.3), (0.5, 0.5), (-0.4, 0.55), (-1.0, -0.3)):
@@ -130,12 +137,28 @@ def lashes(margin: Array | None = None) -> Part:
 
 def garment() -> Part:
     """A crew-neck shirt over shoulders and chest, with a ribbed collar."""
-    columns = 64
-    angle = np.arange(columns) / columns * 2 * np.pi - np.pi
+    columns = 65  # the last one lies on the first: the texture is cut there
+    angle = np.linspace(-np.pi, np.pi, columns)
     dip = 0.45 * np.clip(np.cos(angle), 0, 1) ** 2
     # level at the collar's back and how far the cloth stands off the skin
-    rows = ((17.15, -2.5), (17.0, 0.5), (16.95, 2.6), (17.1, 4.2), (17.4, 4.6), (17.75, 4.4), (17.95, 2.6), (18.2, 3.0), (18.6, 3.4),
-            (19.0, 3.6), (19.5, 4.0), (20.0, 4.5), (20.5, 5.0), (21.0, 5.0), (21.5, 5.0), (22.0, 5.0))  # fmt: skip
+    rows = (
+        (17.15, -2.5),
+        (17.0, 0.5),
+        (16.95, 2.6),
+        (17.1, 4.2),
+        (17.4, 4.6),
+        (17.75, 4.4),
+        (17.95, 2.6),
+        (18.2, 3.0),
+        (18.6, 3.4),
+        (19.0, 3.6),
+        (19.5, 4.0),
+        (20.0, 4.5),
+        (20.5, 5.0),
+        (21.0, 5.0),
+        (21.5, 5.0),
+        (22.0, 5.0),
+    )
     points = []
     for level, off in rows:
         here = level + dip * smoothstep(21.0, 18.0, np.full(columns, level))
@@ -148,4 +171,4 @@ def garment() -> Part:
         points.append(loft(angle, here) + loft_normal(angle, here) * (off + fold)[:, None])
     v, u = np.meshgrid([(level - 16.9) / 5.1 for level, _ in rows], np.linspace(0, 1, columns), indexing="ij")
     uv = np.clip(np.stack((u, v), -1).reshape(-1, 2), 0, 1)
-    return Part("torso", np.concatenate(points), strip_faces(len(rows), columns, wrap=True), uv)
+    return Part("torso", np.concatenate(points), strip_faces(len(rows), columns), uv)

@@ -1,4 +1,4 @@
-"""Ears: a polar sheet from the ear canal over concha, antihelix and helix round to the back. Millimetres, head frame."""
+"""Ears: a polar sheet from the ear canal over concha, antihelix and helix to the back. Millimetres, head frame."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from studio.heads.procedural.skull import Array
 
 EYE_CENTER: Array = np.array([32.0, 0.0, 0.0])
 EYE_RADIUS = 13.0
-IRIS_RADIANS = 0.465  # half angle of the iris seen from the eye's centre
+IRIS_RADIANS, EYEBALL_EXTENT = 0.465, 2.3  # half angles of the iris and of the modelled ball from the eye's centre
 _HALF_WIDTH, _CREASE_HALF_WIDTH = 15.0, 17.5
 LID_CLEARANCE = 1.4
 # Loops of an eye's patch, outermost first: skin, fold, lid plate, margin, inside.
@@ -24,7 +24,7 @@ MARGIN_LOOP = FOLD_LOOP + len(LID_STEPS) - 1
 
 
 def loop_fractions(count: int) -> Array:
-    """Position [count] along a lid or lip, 0 at the first corner, 1 at the second, and back to 0 round the other side."""
+    """Position [count] along a lid or lip: 0 at the first corner, 1 at the second, back to 0 on the other side."""
     s = np.arange(count) / count
     return 1.0 - np.abs(1.0 - 2.0 * s)
 
@@ -82,8 +82,9 @@ def lid_loops(count: int, margin: Array, crease: Array) -> Array:
         clearance = LID_CLEARANCE + 0.5 * np.sin(np.pi * step) - 0.6 * np.exp(-(((step - 0.12) / 0.1) ** 2))
         loops.append(lid_point(dx, crease + (margin - crease) * step, clearance))
     inward = np.sign(is_upper(count))
-    for turn, radius, shrink in ((0.02, EYE_RADIUS + 0.12, 0.97), (0.45, EYE_RADIUS + 0.5, 0.93)):
-        lined = lid_point(margin_x * shrink, margin + inward * turn, 0.0)
+    behind = lid_elevation(margin_contour(count)) + 0.45 * inward  # the lining stays where no lid motion uncovers it
+    for elevation, radius, shrink in ((margin, EYE_RADIUS + 0.12, 0.97), (behind, EYE_RADIUS + 0.5, 0.93)):
+        lined = lid_point(margin_x * shrink, elevation, 0.0)
         distance = np.linalg.norm(lined, axis=-1, keepdims=True)
         loops.append(lined * np.clip(radius / distance, None, 1.06))
     return np.array(loops)
@@ -92,7 +93,9 @@ def lid_loops(count: int, margin: Array, crease: Array) -> Array:
 def eyeball(side: float, region: str) -> Part:
     """A sphere with its pole at the pupil; its uv is an azimuthal unwrapping, so that the iris is a disk."""
     rings, spokes = 13, 24
-    polar = np.concatenate((np.linspace(0.12, IRIS_RADIANS, 4), np.linspace(IRIS_RADIANS + 0.14, 2.3, rings - 4)))
+    polar = np.concatenate(
+        (np.linspace(0.12, IRIS_RADIANS, 4), np.linspace(IRIS_RADIANS + 0.14, EYEBALL_EXTENT, rings - 4))
+    )
     around = np.arange(spokes) * 2 * np.pi / spokes
     theta, phi = np.meshgrid(polar, around, indexing="ij")
     direction = np.stack((np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)), axis=-1)

@@ -1,5 +1,7 @@
-"""Identity: what makes one built-in head another person. Each parameter is a smooth field over space, at one standard
-deviation; whatever lies in the field follows it (skin, ears, hair, brows), while eyeballs and teeth move as rigid bodies.
+"""Identity: what makes one built-in head another person.
+
+Each parameter is a smooth field over space, at one standard deviation; whatever lies in the field follows it (skin,
+ears, hair, brows), while eyeballs and teeth move as rigid bodies.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def _bump(
 
 
 def _head_width(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
-    return 0.03 * x * smoothstep(-190.0, -110.0, y), 0 * x, 0 * x
+    return 0.035 * x * smoothstep(-190.0, -110.0, y), 0 * x, 0 * x
 
 
 def _head_length(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
@@ -41,19 +43,19 @@ def _cranium_height(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
 
 
 def _face_length(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
-    return 0 * x, -4.0 * smoothstep(-5.0, -105.0, y), 0 * x
+    return 0 * x, -4.8 * smoothstep(-5.0, -105.0, y), 0 * x
 
 
 def _jaw_width(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
     level = smoothstep(-35.0, -78.0, y) * smoothstep(-135.0, -100.0, y)
-    return 3.6 * level * smoothstep(12.0, 48.0, x) * smoothstep(-110.0, -70.0, z), 0 * x, 0 * x
+    return 4.4 * level * smoothstep(12.0, 48.0, x) * smoothstep(-110.0, -70.0, z), 0 * x, 0 * x
 
 
 def _weight(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
     cheek = gaussian(x, y, (46.0, -60.0), (17.0, 22.0)) * smoothstep(-80.0, -20.0, z)
     throat = gaussian(x, y, (0.0, -116.0), (34.0, 11.0)) * smoothstep(-60.0, -30.0, z)
     neck = smoothstep(-85.0, -130.0, y) * smoothstep(-260.0, -190.0, y)
-    return 4.0 * cheek + 0.055 * x * neck, -4.5 * throat, 2.0 * cheek + 0.03 * (z + 78.0) * neck
+    return 4.8 * cheek + 0.06 * x * neck, -4.5 * throat, 2.0 * cheek + 0.03 * (z + 78.0) * neck
 
 
 def _shoulder_width(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
@@ -80,8 +82,8 @@ FIELDS: dict[str, Field] = {
     "weight": _weight,
     "brow_ridge": _bump((0, -1.2, 2.2), (20, 18), (18, 6)),
     "brow_height": _bump((0, 2.2, 0), (27, 18), (20, 7)),
-    "nose_length": _bump((0, -2.4, 0.8), (0, -40), (14, 12)),
-    "nose_width": _bump((2.0, 0, 0), (13, -40), (8, 10)),
+    "nose_length": _bump((0, -3.0, 0.8), (0, -40), (14, 12)),
+    "nose_width": _bump((2.4, 0, 0), (13, -40), (8, 10)),
     "nose_bridge": _bump((0, 0, 2.4), (0, -8), (8, 14)),
     "nose_projection": _bump((0, 0.6, 2.8), (0, -35), (11, 12)),
     "eye_spacing": _bump((1.4, 0, 0), (32, 0), (22, 16)),
@@ -176,8 +178,18 @@ def _hair_volume(mesh: Mesh) -> Array:
     return moved
 
 
+def _hair_length(mesh: Mesh) -> Array:
+    """Sides and back of the hair reach further down the neck."""
+    moved = np.zeros_like(mesh.vertices)
+    _, y, z = mesh.vertices[mesh.spans["hair"]].T
+    amount = smoothstep(60.0, -30.0, y) * smoothstep(-35.0, -85.0, z)
+    moved[mesh.spans["hair"], 1] = -20.0 * amount
+    moved[mesh.spans["hair"], 2] = -2.0 * amount
+    return moved
+
+
 def identity_basis(mesh: Mesh) -> tuple[tuple[str, ...], Array, Array]:
-    """Names of the I parameters, their bases [I, V, 3] (mm per standard deviation), and the joints' motion [I, 5, 3]."""
+    """Names of the I parameters, their bases [I, V, 3] (mm per standard deviation), the joints' motion [I, 5, 3]."""
     rows = {name: _follow(field, mesh) for name, field in FIELDS.items()}
     still = np.zeros((len(JOINTS), 3))
     joints = {name: _apply(field, np.array(list(JOINTS.values()))) for name, field in FIELDS.items()}
@@ -188,6 +200,7 @@ def identity_basis(mesh: Mesh) -> tuple[tuple[str, ...], Array, Array]:
         "ear_size": _ears(mesh, 0.07, 0.0),
         "ear_flare": _ears(mesh, 0.0, 0.1),
         "hair_volume": _hair_volume(mesh),
+        "hair_length": _hair_length(mesh),
     }
     names = (*rows, *special)
     basis = np.array([*rows.values(), *special.values()])

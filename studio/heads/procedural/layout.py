@@ -21,7 +21,7 @@ MOUTH_COLUMNS, EYE_COLUMNS = (-16, 16), (7, 18)
 
 @dataclass(frozen=True)
 class Grid:
-    """The grid before anything is cut: ``angle [C]`` of columns -H+1 .. H, ``level [R]`` of rows from the crown down."""
+    """The grid before anything is cut: ``angle [C]`` of columns -H+1 .. H and ``level [R]`` of rows downwards."""
 
     angle: Array
     level: Array
@@ -91,14 +91,10 @@ def grid_quads(grid: Grid, blocks: list[Block]) -> Ints:
 
 def ring_quads(
     loops: Ints,  # [K, P] vertex indices of K loops, outermost first, clockwise from outside
-    closed: bool = True,
 ) -> Ints:
     """Quads [(K - 1) * P, 4] between consecutive loops, counter-clockwise from outside."""
     outer, inner = loops[:-1], loops[1:]
-    if closed:
-        outer_next, inner_next = np.roll(outer, -1, axis=1), np.roll(inner, -1, axis=1)
-    else:
-        outer, outer_next, inner, inner_next = outer[:, :-1], outer[:, 1:], inner[:, :-1], inner[:, 1:]
+    outer_next, inner_next = np.roll(outer, -1, axis=1), np.roll(inner, -1, axis=1)
     return np.stack((outer, inner, inner_next, outer_next), axis=-1).reshape(-1, 4)
 
 
@@ -106,7 +102,7 @@ def triangulate(
     quads: Ints,  # [Q, 4]
     vertices: Array,  # [V, 3]
 ) -> Ints:
-    """Two triangles per quad [2 Q, 3], cut along the same diagonal everywhere on one side and its mirror on the other."""
+    """Two triangles per quad [2 Q, 3], cut along one diagonal on the left and its mirror on the right."""
     a, b, c, d = quads.T
     left_side = (vertices[quads, 0].mean(1) > 0)[:, None]
     first = np.where(left_side, np.stack((a, b, c), -1), np.stack((a, b, d), -1))

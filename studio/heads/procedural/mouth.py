@@ -76,7 +76,7 @@ def socket_loops(
         y = MOUTH_LINE + np.where(vertical > 0, up, down) * vertical
         z = front + depth - setback * u**2
         loops.append(np.stack((u * width, y, z), axis=-1))
-    loops[0] = contact + [0.0, 0.0, -2.6] + np.stack((0 * u, 0.9 * is_upper(count), 0 * u), axis=-1)
+    loops[0] = contact + np.array([0.0, 0.0, -2.6]) + np.stack((0 * u, 0.9 * is_upper(count), 0 * u), axis=-1)
     return np.array(loops)
 
 
@@ -99,8 +99,8 @@ _LOWER = (
     (10.2, 7.2, 8.0),
     (9.8, 6.6, 8.0),
 )
-_UPPER_ARCH, _LOWER_ARCH = (18.2, 27.0, 44.0), (16.0, 25.0, 43.0)  # foremost depth, half width, length
-UPPER_EDGE, LOWER_EDGE = MOUTH_LINE - 0.8, MOUTH_LINE + 0.2
+_UPPER_ARCH, _LOWER_ARCH = (17.4, 26.5, 44.0), (14.8, 23.0, 43.0)  # foremost depth, half width, length
+UPPER_EDGE, LOWER_EDGE = MOUTH_LINE - 0.8, MOUTH_LINE - 0.9
 
 
 def _arch(distance: Array, front: float, half_width: float, length: float) -> tuple[Array, Array]:
@@ -145,12 +145,15 @@ def teeth(upper: bool) -> Part:
     """A row of fourteen separate teeth."""
     sizes, arch, edge = (_UPPER, _UPPER_ARCH, UPPER_EDGE) if upper else (_LOWER, _LOWER_ARCH, LOWER_EDGE)
     flip = 1.0 if upper else -1.0
-    points, faces, uvs, start = [], [], [], 0.12
+    points: list[Array] = []
+    faces: list[Array] = []
+    uvs: list[Array] = []
+    start = 0.12
     for index, (width, height, depth) in enumerate(sizes):
         at, normal = _arch(np.array([start + width / 2]), *arch)
         start += width
         local, uv = _tooth(width, height, depth)
-        local = local + [0.0, height, -depth / 2]
+        local = local + np.array([0.0, height, -depth / 2])
         (nx, nz) = normal[0]
         world = np.stack(
             (
@@ -182,7 +185,7 @@ def gums(upper: bool) -> Part:
     thick = np.interp(distance, np.cumsum([w for w, _, _ in sizes]), [d for _, _, d in sizes])
     sections = []
     for outward, rise in (
-        (0.6, 9.0),
+        (-0.35, 7.5),
         (1.0, 4.0),
         (0.55, 0.3),
         (-0.1, -1.7),

@@ -43,10 +43,8 @@ def disk_faces(rings: int, spokes: int) -> Ints:
     return np.concatenate((fan, quads))
 
 
-def strip_faces(rows: int, columns: int, wrap: bool = False) -> Ints:
+def strip_faces(rows: int, columns: int) -> Ints:
     """Triangles of a grid of vertices [rows, columns]; seen from outside, rows go down and columns to the right."""
     index = np.arange(rows * columns).reshape(rows, columns)
-    if wrap:
-        index = np.concatenate((index, index[:, :1]), axis=1)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
     return np.stack((np.stack((a, b, c), -1), np.stack((a, c, d), -1)), axis=2).reshape(-1, 3)

@@ -41,7 +41,7 @@ def _rest(stage: Stage) -> tuple[Array, Array, Array, Array, Array]:
 
 
 def blink(stage: Stage, sign: float) -> Array:
-    margin, crease, profile, upper, closed = _rest(stage)
+    _, crease, profile, upper, closed = _rest(stage)
     target = np.where(upper, closed - 0.012 * profile, closed)
     return _lids(stage, sign, target, crease - np.where(upper, 0.10, -0.02) * profile)
 
@@ -64,7 +64,7 @@ def squint(stage: Stage, sign: float) -> Array:
 def look_down(stage: Stage, sign: float) -> Array:
     margin, crease, profile, upper, _ = _rest(stage)
     return _lids(
-        stage, sign, margin - np.where(upper, 0.34, 0.07) * profile, crease - np.where(upper, 0.08, 0.05) * profile
+        stage, sign, margin - np.where(upper, 0.42, 0.08) * profile, crease - np.where(upper, 0.08, 0.05) * profile
     )
 
 

@@ -35,9 +35,12 @@ def jaw_open(stage: Stage, sign: float = 0.0) -> Array:
     corner = gaussian(np.abs(stage.at[:, 0]), stage.at[:, 1], (27, -70), (13, 16)) * stage.soft
     cheek = gaussian(np.abs(stage.at[:, 0]), stage.at[:, 1], (44, -60), (14, 20)) * stage.soft
     hand = np.sign(stage.at[:, 0])
-    upper = stage.lips * stage.upper * _taper(stage)
+    lips = stage.lips * _taper(stage)
     return (
-        drop + _vector(corner, -2.6 * hand, 0, -1.5) + _vector(cheek, -2.5 * hand, 0, -1.0) + _vector(upper, 0, 0.8, 0)
+        drop
+        + _vector(corner, -2.6 * hand, 0, -1.5)
+        + _vector(cheek, -2.5 * hand, 0, -1.0)
+        + _vector(lips, 0, np.where(stage.upper > 0.5, 0.8, 1.6), 0)
     )
 
 
@@ -62,10 +65,10 @@ def mouth_close(stage: Stage, sign: float = 0.0) -> Array:
 def funnel(stage: Stage, sign: float = 0.0) -> Array:
     x, taper = stage.at[:, 0], _taper(stage)
     forward = stage.lips * gaussian(x, stage.at[:, 1], (0, -70), (22, 17))
-    opening = np.where(stage.upper > 0.5, 3.6, -5.4)
+    opening = np.where(stage.upper > 0.5, 3.0, -4.4)
     return (
-        _vector(stage.lips, -0.24 * x, 0, 0)
-        + _vector(forward, 0, 0, 6.5)
+        _vector(stage.lips, -0.32 * x, 0, 0)
+        + _vector(forward, 0, 0, 8.5)
         + _vector(stage.lips * taper, 0, opening, 0.8)
     )
 
@@ -82,7 +85,7 @@ def mouth_sideways(stage: Stage, sign: float) -> Array:
 
 
 def _corner(stage: Stage, sign: float, power: float = 1.5) -> Array:
-    """Pull [V] of the corner of one side: full at the corner, fading along the lips to the midline and into the cheek."""
+    """Pull [V] of the corner of one side: full there, fading along the lips to the midline and into the cheek."""
     side = np.clip(sign * stage.at[:, 0] / mouth.CORNER_X, 0.0, None)
     along = np.minimum(side, 1.0) ** power * smoothstep(54.0, 24.0, sign * stage.at[:, 0])
     down = smoothstep(-40.0, -62.0, stage.at[:, 1]) * smoothstep(-104.0, -80.0, stage.at[:, 1])
@@ -90,7 +93,7 @@ def _corner(stage: Stage, sign: float, power: float = 1.5) -> Array:
 
 
 def smile(stage: Stage, sign: float) -> Array:
-    corner = _vector(_corner(stage, sign), 8.0 * sign, 9.0, -5.5)
+    corner = _vector(_corner(stage, sign, 1.3), 8.0 * sign, 0, -5.5) + _vector(_corner(stage, sign, 1.9), 0, 9.0, 0)
     cheek = stage.brush((37, -34), (13, 12), (1.5, 5.0, 3.5), sign) + stage.brush(
         (34, -17), (13, 6), (0, 1.6, 0.8), sign
     )
@@ -100,7 +103,7 @@ def smile(stage: Stage, sign: float) -> Array:
 
 
 def frown(stage: Stage, sign: float) -> Array:
-    return _vector(_corner(stage, sign, 2.0), 1.5 * sign, -8.0, -1.5) + stage.brush(
+    return _vector(_corner(stage, sign, 2.0), 1.5 * sign, -10.0, -1.5) + stage.brush(
         (30, -88), (9, 8), (0.5, -2, 1.5), sign
     )
 

@@ -1,8 +1,8 @@
 """The smooth form under a head: a surface lofted through horizontal sections, with facial relief on its front.
 
 Everything here is in millimetres in the head frame (x to the subject's left, y up, z forward, origin between the eyes).
-The loft maps (angle, level) to a point: the angle runs from 0 at the face's midline to ±pi at the back, the level counts
-the sections of ``SECTIONS`` from the crown downwards.
+The loft maps (angle, level) to a point: the angle runs from 0 at the face's midline to ±pi at the back, the level
+counts the sections of ``SECTIONS`` from the crown downwards.
 """
 
 from __future__ import annotations
