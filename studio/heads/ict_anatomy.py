@@ -153,11 +153,11 @@ def _regions(files: IctFiles, kept: np.ndarray, weights: np.ndarray, origin: np.
     quads, materials = files.faces[kept], files.materials[kept]
     corners = quads[:, :3]
     centre = files.vertices[corners].mean(1)
-    x, y, z = centre.T
+    x = centre[:, 0]
     jaw, torso = weights[corners, JAW].mean(1), weights[corners, TORSO].mean(1)
     skin = corners.min(1) < _SKIN.stop
-    ear = skin & (np.abs(x) > 7.0) & (y > -2.6) & (y < 5.0) & (z < 1.6 + 0.25 * (y - 2.0)) & (z > -3.5)
-    hair = skin & (hairline(centre - origin) > 0) & ~ear
+    ear = skin & (ear_margin(centre - origin) < 0)
+    hair = skin & (hairline(centre - origin) > 0)
     islands = _uv_islands(files.faces_uv[kept], len(files.uvs))
     gums = materials == "M_GumsTongue"
     middle = np.linalg.norm(centre - _TONGUE_CENTRE, axis=1)
@@ -191,7 +191,17 @@ def hairline(
     forehead = y - (6.8 - 0.05 * x * x)
     temple = np.minimum(0.9 * (-4.4 - z) + 0.35 * y, y - 0.6 * (z + 5.9) + 2.6)
     nape = y + 9.1 + 0.15 * (z + 7.9)
-    return np.minimum(np.maximum(forehead, temple), nape)
+    return np.minimum(np.minimum(np.maximum(forehead, temple), nape), ear_margin(points))
+
+
+def ear_margin(
+    points: np.ndarray,  # [..., 3] centimetres from between the eyes
+) -> np.ndarray:
+    """How far outside of the ears a point of the skin lies [...]: about its distance in centimetres."""
+    x, y, z = np.moveaxis(points, -1, 0)
+    up = (y + 2.5) / 3.1
+    back = (z + 7.9 + 0.18 * (y + 2.5)) / 1.9
+    return np.where(np.abs(x) > 6.2, 2.0 * (np.hypot(up, back) - 1.0), 10.0)
 
 
 def _uv_islands(faces_uv: np.ndarray, count: int) -> np.ndarray:

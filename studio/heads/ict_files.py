@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def _read_compact(path: Path) -> IctFiles:
                 data["landmarks_multipie68"].astype(np.int64),
                 (),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise StudioError(
             f"cannot read {path}", got=repr(error), expected="the compact ICT-FaceKit npz", next="fetch it again"
         ) from error

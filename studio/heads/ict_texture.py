@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from scipy.spatial import cKDTree
 
 from studio.cameras import Camera, intrinsics, orbit
-from studio.heads.ict_anatomy import DIVERGENCE_RADIANS, hairline
+from studio.heads.ict_anatomy import DIVERGENCE_RADIANS, ear_margin, hairline
 from studio.heads.model import vertex_normals
 from studio.kernels.mesh_raster import rasterize_mesh
 from studio.media.images import to_uint8
@@ -86,20 +86,19 @@ def paint(mesh: HeadMesh) -> np.ndarray:
     corners, bary = mesh.faces[face_id[covered]], bary[covered].astype(np.float64)
     where = (mesh.vertices[corners] * bary[..., None]).sum(1)
     open_air = (ambient_visibility(mesh)[corners] * bary).sum(1)
-    region = mesh.regions[face_id[covered]]
+    faces = face_id[covered]
     colours, floor = np.zeros((len(where), 3)), np.zeros(len(where))
     painters = (
-        (("face", "neck", "torso", "scalp"), _skin, 0.45),
-        (("ear_left", "ear_right"), lambda _, at: _mix(_mottled(SKIN, at, 0.05), BLUSH, np.full(len(at), 0.3)), 0.45),
+        (("face", "neck", "torso", "scalp", "ear_left", "ear_right"), _skin, 0.45),
         (("mouth_interior",), _cavity, 0.35),
-        (("gums",), lambda _, at: _mottled(GUMS, at, 0.05), 0.4),
+        (("gums",), lambda _, at: _mottled(GUMS, at, 0.05), 0.65),
         (("tongue",), lambda _, at: _mottled(TONGUE, at, 0.1), 0.5),
         (("teeth_upper", "teeth_lower"), lambda _, at: _mottled(TEETH, at, 0.02), 0.85),
         (("eye_left",), lambda mesh, at: _eye(at - mesh.eyes[0], 1.0), 0.85),
         (("eye_right",), lambda mesh, at: _eye(at - mesh.eyes[1], -1.0), 0.85),
     )
     for names, painter, shade in painters:
-        chosen = np.isin(region, names)
+        chosen = np.isin(mesh.regions, names)[faces]
         colours[chosen], floor[chosen] = painter(mesh, where[chosen]), shade
     image = np.zeros((HEIGHT, WIDTH, 3))
     image[covered] = colours * (floor + (1 - floor) * open_air)[:, None]
@@ -146,12 +145,18 @@ def _skin(mesh: HeadMesh, at: np.ndarray) -> np.ndarray:
         near = np.exp(-0.5 * ((at - centre) ** 2).sum(1) / radius**2)
         colours = _mix(colours, BLUSH, strength * near)
     front = at[:, 2] > marks[[48, 54], 2].mean() - 0.012
-    inside = _inside(_smooth_loop(marks[48:60, :2]), at[:, :2])
-    colours = _mix(colours, LIPS, 0.9 * front * _step(inside, -0.0012, 0.0008))
+    front &= np.abs(at - marks[62]).max(1) < 0.05
+    lips = np.zeros(len(at))
+    lips[front] = _step(_inside(_smooth_loop(marks[48:60, :2]), at[front, :2]), -0.0012, 0.0008)
+    colours = _mix(colours, LIPS, 0.9 * lips)
+    around_eyes = (np.abs(at[:, 1] - 0.01) < 0.045) & (np.abs(at[:, 0]) < 0.08) & (at[:, 2] > -0.03)
+    there, painted = at[around_eyes], colours[around_eyes]
     for loop in (marks[36:42], marks[42:48]):
-        colours = _mix(colours, LASHES, 0.8 * _lash_line(_smooth_loop(loop), at))
+        painted = _mix(painted, LASHES, 0.8 * _lash_line(_smooth_loop(loop), there))
     for brow in (marks[17:22], marks[26:21:-1]):
-        colours = _mix(colours, HAIR, 0.9 * _brow(brow, at))
+        painted = _mix(painted, HAIR, 0.9 * _brow(brow, there))
+    colours[around_eyes] = painted
+    colours = _mix(colours, BLUSH, 0.35 * _step(-ear_margin(at * 100), -0.5, 0.5))
     strands = 0.5 * noise(at * (1.0, 0.35, 1.0), 0.003) + noise(at, 0.02) * 0.4
     hair = np.array(HAIR) * (1 + 0.5 * strands[:, None])
     return _mix(colours, hair, 0.96 * _step(hairline(at * 100) + 0.5 * strands, -0.4, 0.5))
@@ -184,9 +189,9 @@ def _brow(line: np.ndarray, at: np.ndarray) -> np.ndarray:
     distance, index = cKDTree(spline).query(at)
     along = index / (len(spline) - 1)
     half = 0.0016 + 0.0034 * np.sqrt(np.clip(along, 0, 1)) * (1 - 0.35 * along**4)
-    strands = noise(at * (1.0, 2.2, 1.0), 0.0022)
-    edge = distance + 0.0011 * strands
-    return _step(half - edge, -0.0012, 0.0016) * np.clip(0.85 + 0.4 * strands, 0, 1)
+    strands = noise(at * (1.0, 2.2, 1.0), 0.0016)
+    edge = half - distance - 0.0012 * strands
+    return _step(edge, -0.0014, 0.0018) * np.clip(0.82 + 0.3 * strands, 0, 1)
 
 
 def _lash_line(loop: np.ndarray, at: np.ndarray) -> np.ndarray:
