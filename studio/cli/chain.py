@@ -38,7 +38,7 @@ class Chain:
         else:
             require_new(out, next="choose another name, or resume=true to go on with it")
             out.mkdir(parents=True, exist_ok=True)
-            write_json(out / JOB, self._job)
+            self._note()
 
     def __enter__(self) -> Chain:
         return self
@@ -47,6 +47,15 @@ class Chain:
         if kind is not None and [path.name for path in self.out.iterdir()] == [JOB]:
             (self.out / JOB).unlink()
             self.out.rmdir()
+
+    def _note(self) -> None:
+        """Keep what is known of the job on disk."""
+        try:
+            write_json(self.out / JOB, self._job)
+        except OSError:
+            if not any(self.out.iterdir()):
+                self.out.rmdir()
+            raise
 
     def stage(self, name: str, result: Path, make: Callable[[], object]) -> Path:
         """Run a stage unless it is done.
@@ -67,7 +76,7 @@ class Chain:
         make()
         took = time.perf_counter() - began
         self._job["stages"][name] = {"seconds": round(took, 2), "result": result.relative_to(self.out).as_posix()}
-        write_json(self.out / JOB, self._job)
+        self._note()
         say(f"{name}: {took:.0f} s")
         return result
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from studio.cli.config import Config
 from studio.cli.finish import finish
+from studio.cli.progress import step_bar
 from studio.cli.rooms import chosen_head, note_origin, only_track
 from studio.errors import StudioError
 
@@ -31,7 +32,6 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
 
         return train_static(capture, settings.to(StaticConfig, **common), out, resume=resume)
     from recon.train import TrainConfig, train
-    from studio.cli.progress import step_bar
 
     if capture.fps == 0:
         raise StudioError(
