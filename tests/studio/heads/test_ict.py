@@ -29,6 +29,12 @@ def head(compact: Path) -> HeadModel:
     return ict.load_ict(compact)
 
 
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the texture out, which takes most of the time."""
+    monkeypatch.setattr(ict, "paint", lambda mesh: np.zeros((2, 2, 3), dtype=np.uint8))
+
+
 def posed(head: HeadModel, **channels: float) -> torch.Tensor:
     codes = Codes.neutral().with_channels(**channels)
     return head.vertices_head(torch.zeros(head.num_identity), codes)
@@ -72,6 +78,7 @@ def test_the_original_folder_gives_the_same_head_as_the_compact_file(compact: Pa
     assert "identity042" in original.missing
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_an_incomplete_folder_loads_and_says_what_is_missing(compact: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head = ict.load_ict(compact.parent / "FaceXModel")
     assert "148 shapes of ICT-FaceKit are missing and stay at zero (browDown_L" in capsys.readouterr().err
@@ -96,6 +103,7 @@ def test_what_is_not_the_model_is_refused(compact: Path, tmp_path: Path) -> None
         ict.load_ict(folder)
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_channels_are_the_sums_of_their_sides(head: HeadModel, compact: Path) -> None:
     assert head.absent == ("tongueOut",)
     whole = head.expression_basis[ARKIT52.index("browInnerUp")]
