@@ -23,7 +23,8 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "cheeks": ("cheek", "nose"),
 }
 _CLOSES_FULLY = "lids"  # a blink is a closed eye, however far the tracker thought it went
-_GAIN_LIMITS = (0.6, 1.6)
+_LID_GAIN_LIMITS = (0.5, 2.0)
+_GAIN_LIMITS = (0.6, 1.2)  # an avatar that has learned grimaces must not shout what a driver says calmly
 _STILL = 0.15  # a group of channels that moves less than this altogether has no range worth matching
 # How far beyond what it has learned an avatar may go: a share of its range and a floor, per kind of code.
 _EXPRESSION_MARGIN = (0.5, 0.15)
@@ -111,7 +112,8 @@ def match_gains(driver: CodeRange, avatar: CodeRange) -> Tensor:
         spans = [(clip.high.expression - clip.neutral.expression)[members].norm() for clip in (driver, avatar)]
         if min(spans) > _STILL:
             ratio = spans[1] / spans[0]
-            gains[members] = (ratio if group == _CLOSES_FULLY else ratio.sqrt()).clamp(*_GAIN_LIMITS)
+            closes = group == _CLOSES_FULLY
+            gains[members] = ratio.clamp(*_LID_GAIN_LIMITS) if closes else ratio.sqrt().clamp(*_GAIN_LIMITS)
     return gains
 
 

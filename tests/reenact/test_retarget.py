@@ -83,6 +83,12 @@ def test_lips_that_meet_still_meet() -> None:
     assert gains[ARKIT52.index("cheekPuff")] == 1
 
 
+def test_calm_speech_stays_calm_on_an_avatar_that_knows_grimaces() -> None:
+    calm = _clip(0.3)
+    moved = retarget(calm, measure_range(_clip(2.0)))
+    assert _channel(moved, "jawOpen").max() <= 1.2 * _channel(calm, "jawOpen").max() + 1e-4
+
+
 def test_a_wild_driver_stays_near_what_the_avatar_has_learned() -> None:
     avatar_track, wild = _clip(0.3), _clip(3.0)
     avatar = measure_range(avatar_track)
