@@ -26,9 +26,9 @@ clean:
 
 # Installed again only when what is to be installed has changed; an environment whose Python is gone is made anew.
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
 		{ echo "Python 3.10 or newer was not found; install it or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	@$(RUN) -c 'import pip' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV) || \
+	@$(RUN) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV) || \
 		{ echo "cannot make a virtual environment; on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 2; }
 	@echo "installing into $(VENV) (once; a few minutes) …"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
