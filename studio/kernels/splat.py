@@ -169,18 +169,22 @@ class _Rasterize(torch.autograd.Function):
         call.state = splat_cpu.forward(setup, camera, _flat(Gaussians, splats), _flat(Images, images))
         if any(ctx.needs_input_grad):
             ctx.call = call
+            ctx.set_materialize_grads(False)
             ctx.save_for_backward(*splats, *images)
         return images[0], images[1], images[2]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         call, saved = ctx.call, ctx.saved_tensors
+        cotangents = [torch.zeros_like(image) if v is None else v.contiguous() for v, image in zip(given, saved[5:])]
+        if given[2] is None:
+            cotangents[2] = torch.empty(0)
         gradients, screen, viewmats = splat_cpu.backward(
             call.state,
             _flat(Gaussians, saved[:5]),
             _flat(Images, saved[5:]),
-            _flat(Images, [value.contiguous() for value in cotangents]),
+            _flat(Images, cotangents),
         )
         call.screen_gradient = screen
         v_views = torch.nn.functional.pad(torch.from_numpy(viewmats), (0, 0, 0, 1))

@@ -40,7 +40,7 @@ from studio.kernels.splat_project import LOG2_ALPHA_MIN, LOG2E, ROW, TILE_HEIGHT
 ALPHA_MAX = 0.999
 TRANSMITTANCE_MIN = 1e-4
 TILE_PIXELS = TILE_WIDTH * TILE_HEIGHT
-FORWARD_PLANES, BACKWARD_PLANES = 5, 6  # scratch of TILE_PIXELS floats each
+FORWARD_PLANES, BACKWARD_PLANES = 5, 8  # scratch of TILE_PIXELS floats each
 _AHEAD = 12  # how many list entries ahead to prefetch
 _ALL_ROWS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ONE = np.uint64(1)
@@ -184,57 +184,52 @@ def _write_tile(setup, images, view, left, top, width, height, transmittance, re
 
 
 @inlined
-def _read_tile(setup, images, cotangents, view, left, top, width, height, v_red, v_green, v_blue, v_depth, behind):
-    """Cotangents of a tile's blended sums, and ``behind``: Σ cotangent · output, from which prefixes are subtracted.
+def _read_tile(setup, images, cotangents, view, left, top, width, height, planes):
+    """What the backward pass must know of a tile's pixels.
 
-    The depth image is D/α, so D's cotangent is v_depth/α and α's grows by −v_depth·depth/α; T = 1 − α turns the sign.
+    ``planes``: cotangents of red, green, blue and α; the depth image and its cotangent over α (depth is D/α, so that a
+    weight's share in it is (z − depth)/α); and ``behind`` = Σ cotangent · output, from which prefixes are subtracted.
     """
-    zero = broadcast(np.float32(0.0))
+    v_red, v_green, v_blue, v_alpha, v_depth, depth, behind = planes
     for y in range(height):
         k, pixel = y * TILE_WIDTH, (view * setup.height + top + y) * setup.width + left
         if width == TILE_WIDTH:
-            alpha, depth = load(images.alpha, pixel), load(images.depth, pixel)
-            v_alpha, v_expected = load(cotangents.alpha, pixel), load(cotangents.depth, pixel)
+            alpha, t_a = load(images.alpha, pixel), load(cotangents.alpha, pixel)
             c_r, c_g, c_b = load3(images.rgb, 3 * pixel)
-            v_r, v_g, v_b = load3(cotangents.rgb, 3 * pixel)
-            v_sum = select(alpha > 0.0, v_expected / alpha, 0.0)
-            v_t = v_sum * depth - v_alpha
-            store(v_red, k, v_r)
-            store(v_green, k, v_g)
-            store(v_blue, k, v_b)
-            store(v_depth, k, v_sum)
-            total = fma(v_r, c_r, fma(v_g, c_g, fma(v_b, c_b, fma(v_expected, depth, v_t * (1.0 - alpha)))))
-            store(behind, k, total)
+            t_r, t_g, t_b = load3(cotangents.rgb, 3 * pixel)
+            store(v_red, k, t_r)
+            store(v_green, k, t_g)
+            store(v_blue, k, t_b)
+            store(v_alpha, k, t_a)
+            store(behind, k, fma(t_r, c_r, fma(t_g, c_g, fma(t_b, c_b, t_a * alpha))))
+            if cotangents.depth.size > 0:
+                store(v_depth, k, select(alpha > 0.0, load(cotangents.depth, pixel) / alpha, 0.0))
+                store(depth, k, load(images.depth, pixel))
         else:
-            for plane in (v_red, v_green, v_blue, v_depth, behind):
-                store(plane, k, zero)
+            for plane in planes:
+                store(plane, k, broadcast(np.float32(0.0)))
             for x in range(width):
                 p, q = pixel + x, 3 * (pixel + x)
-                alpha, depth, v_expected = images.alpha[p], images.depth[p], cotangents.depth[p]
-                v_red[k + x], v_green[k + x], v_blue[k + x] = (
-                    cotangents.rgb[q],
-                    cotangents.rgb[q + 1],
-                    cotangents.rgb[q + 2],
-                )
-                v_depth[k + x] = v_expected / alpha if alpha > 0 else np.float32(0.0)
-                v_t = v_depth[k + x] * depth - cotangents.alpha[p]
-                color = (
-                    v_red[k + x] * images.rgb[q]
-                    + v_green[k + x] * images.rgb[q + 1]
-                    + v_blue[k + x] * images.rgb[q + 2]
-                )
-                behind[k + x] = color + v_expected * depth + v_t * (np.float32(1.0) - alpha)
+                alpha, t_a = images.alpha[p], cotangents.alpha[p]
+                t_r, t_g, t_b = cotangents.rgb[q], cotangents.rgb[q + 1], cotangents.rgb[q + 2]
+                v_red[k + x], v_green[k + x], v_blue[k + x], v_alpha[k + x] = t_r, t_g, t_b, t_a
+                color = t_r * images.rgb[q] + t_g * images.rgb[q + 1] + t_b * images.rgb[q + 2]
+                behind[k + x] = color + t_a * alpha
+                if cotangents.depth.size > 0 and alpha > 0:
+                    v_depth[k + x], depth[k + x] = cotangents.depth[p] / alpha, images.depth[p]
 
 
 @kernel
 def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, lasts, images, cotangents, gradients):
-    """Write the gradient row of every list entry: ``gradients`` [M * ROW].
+    """Write the gradient row of every list entry: ``gradients`` [M * ROW]. Without depth's cotangent leave it empty.
 
     A row holds ∂L/∂(red, green, blue, depth), then with G = ∂L/∂(ln α) of each pixel the moments ΣG, ΣG dx, ΣG dy, ΣG dx²,
     ΣG dx dy, ΣG dy², and Σ|∂L/∂mean x|, Σ|∂L/∂mean y|.
     """
-    transmittance, behind, v_red = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2]
-    v_green, v_blue, v_depth = scratch[worker, 3], scratch[worker, 4], scratch[worker, 5]
+    mine, with_depth = scratch[worker], cotangents.depth.size > 0
+    planes = (mine[0], mine[1], mine[2], mine[3], mine[4], mine[5], mine[6])
+    v_red, v_green, v_blue, v_alpha, v_depth, depth, behind = planes
+    transmittance = mine[7]
     zero, lanes = broadcast(np.float32(0.0)), lane_numbers()
     while True:
         tile = fetch_add(counter, 0)
@@ -247,7 +242,7 @@ def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, la
             continue
         view, left, top, width, height = _tile_place(setup, tile)
         live = _start_pixels(transmittance, lanes, width, height)
-        _read_tile(setup, images, cotangents, view, left, top, width, height, v_red, v_green, v_blue, v_depth, behind)
+        _read_tile(setup, images, cotangents, view, left, top, width, height, planes)
         x0, y0 = np.float32(left) + np.float32(0.5), np.float32(top) + np.float32(0.5)
         pixel_x = lanes + x0
         while entry < end:
@@ -283,14 +278,17 @@ def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, la
                     weight = select(blended, weight, 0.0)
                     after = select(hit, select(goes_on, after, -before), before)
                     store(transmittance, k, after)
-                    t_r, t_g, t_b, t_z = load(v_red, k), load(v_green, k), load(v_blue, k), load(v_depth, k)
-                    value = fma(r_, t_r, fma(g_, t_g, fma(b_, t_b, z_ * t_z)))
+                    t_r, t_g, t_b = load(v_red, k), load(v_green, k), load(v_blue, k)
+                    value = fma(r_, t_r, fma(g_, t_g, fma(b_, t_b, load(v_alpha, k))))
+                    if with_depth:
+                        t_z = load(v_depth, k)
+                        value = fma(z_ - load(depth, k), t_z, value)
+                        s_z = fma(weight, t_z, s_z)
                     rest = fma(-weight, value, load(behind, k))
                     store(behind, k, rest)
-                    s_r, s_g = fma(weight, t_r, s_r), fma(weight, t_g, s_g)
-                    s_b, s_z = fma(weight, t_b, s_b), fma(weight, t_z, s_z)
-                    v_alpha = before * value - rest / (1.0 - alpha)
-                    v_log = select(blended & (unclamped <= ALPHA_MAX), alpha * v_alpha, 0.0)
+                    s_r, s_g, s_b = fma(weight, t_r, s_r), fma(weight, t_g, s_g), fma(weight, t_b, s_b)
+                    slope = before * value - rest / (1.0 - alpha)
+                    v_log = select(blended & (unclamped <= ALPHA_MAX), alpha * slope, 0.0)
                     v_dy = v_log * dy
                     s_0, s_y, s_yy = s_0 + v_log, s_y + v_dy, fma(v_dy, dy, s_yy)
                     abs_x = abs_x + absolute(v_log * along)

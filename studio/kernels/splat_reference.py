@@ -86,7 +86,7 @@ def _render_view(
     front = torch.nonzero(in_camera[:, 2] >= near)[:, 0]
     front = front[torch.argsort(in_camera[front, 2].detach().float(), stable=True)]
     in_camera, colors = in_camera[front], colors[front]
-    centers, covariance, compensation = _project(in_camera, quats[front], scales[front], camera)
+    centers, covariance, compensation = project_reference(in_camera, quats[front], scales[front], camera)
     opacity = opacities[front] * compensation if antialiased else opacities[front]
 
     dtype = means.dtype
@@ -107,7 +107,9 @@ def _render_view(
     return weights @ colors, total, depth, _decided(raw_alpha, alpha) & _ordered(in_camera[:, 2])
 
 
-def _project(in_camera: Tensor, quats: Tensor, scales: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
+def project_reference(
+    in_camera: Tensor, quats: Tensor, scales: Tensor, camera: Camera
+) -> tuple[Tensor, Tensor, Tensor]:
     """Pixel means [N, 2], blurred screen covariances [N, 2, 2], and √(det Σ / det(Σ + εI)) [N]."""
     K, rotation = camera.Ks[0], camera.viewmats[0, :3, :3]
     focal, principal = K.diagonal()[:2], K[:2, 2]

@@ -1,0 +1,1 @@
+"""Speed measurements: ``python -m benchmarks.<name>`` prints a table and writes its numbers as JSON."""
