@@ -61,12 +61,12 @@ def view(avatar: Path | Avatar, track: CodeTrack | None = None, config: ViewerCo
     Raises:
         StudioError: the folder is no avatar, the track is of another code space, or the port is taken.
     """
-    with Viewer(_loaded(avatar), track, config) as viewer:
-        say(f"the viewer runs at {viewer.url} (Ctrl-C ends it)")
-        try:
+    try:
+        with Viewer(_loaded(avatar), track, config) as viewer:
+            say(f"the viewer runs at {viewer.url} (Ctrl-C ends it)")
             threading.Event().wait()
-        except KeyboardInterrupt:
-            say("viewer ended")
+    except KeyboardInterrupt:
+        say("viewer ended")
 
 
 def _loaded(avatar: Path | Avatar) -> Avatar:

@@ -17,6 +17,7 @@ from viewer.views import View
 
 _DRAFT_QUALITY, _FULL_QUALITY = 88, 95  # JPEG
 _READOUT_SECONDS = 0.25
+_REPORT_SECONDS = 10.0
 
 
 class Gallery:
@@ -39,6 +40,7 @@ class Gallery:
         self._size = size
         self._orbit_limits = orbit_limits
         self._readouts: dict[int, Readout] = {}
+        self._reported_at = -_REPORT_SECONDS
         self._worker = RenderWorker(self._report)
         session.on_change(self.redraw)
         server.on_client_connect(self._welcome)
@@ -78,10 +80,15 @@ class Gallery:
         self._readouts.pop(client.client_id, None)
 
     def _ask(self, client: viser.ClientHandle) -> None:
-        shot = self._shot(client)
-        if shot is not None:
-            request = Request(lambda scale: self._stage.draw(shot, scale), lambda picture: self._hang(client, picture))
-            self._worker.submit(client.client_id, request)
+        """Ask for a picture of whatever there is when it is drawn, not of what there is now: events may overtake."""
+        asked = self._shot(client)
+        if asked is None or client.client_id not in self._readouts:
+            return
+
+        def draw(scale: float) -> np.ndarray:
+            return self._stage.draw(self._shot(client) or asked, scale)
+
+        self._worker.submit(client.client_id, Request(draw, lambda picture: self._hang(client, picture)))
 
     def _shot(self, client: viser.ClientHandle) -> Shot | None:
         """What a browser shows now; None while its window has no area or its camera no sense."""
@@ -103,6 +110,11 @@ class Gallery:
         readout.count(picture)
 
     def _report(self, error: Exception) -> None:
+        """Tell everybody, but not once for each frame of a track."""
+        now = time.monotonic()
+        if now - self._reported_at < _REPORT_SECONDS:
+            return
+        self._reported_at = now
         say(f"the picture could not be drawn: {type(error).__name__}: {error}")
         for client in self._server.get_clients().values():
             client.add_notification("The picture could not be drawn", str(error), color="red", auto_close_seconds=8)

@@ -82,7 +82,7 @@ class Player:
 
     Args:
         clock: where to begin.
-        show: called on the player's thread with each frame, while playing, and on the caller's when sought.
+        show: called with each frame: on the player's thread while it plays, on the caller's when paused or sought.
         on_pause: called when playing stops by itself at the end of the track.
     """
 
@@ -91,6 +91,7 @@ class Player:
         self._show = show
         self._on_pause = on_pause
         self._changed = threading.Condition()
+        self._showing = threading.Lock()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="viewer-playback", daemon=True)
         self._thread.start()
@@ -108,12 +109,14 @@ class Player:
         self._set(lambda now: self._clock.played(now))
 
     def pause(self) -> None:
+        """Stop on the frame that is on, and show it."""
         self._set(lambda now: self._clock.paused(now))
+        self._show_frame()
 
     def seek(self, frame: int) -> None:
         """Go to a frame and show it."""
         self._set(lambda now: self._clock.sought(frame, now))
-        self._show(self.frame)
+        self._show_frame()
 
     def set_speed(self, speed: float) -> None:
         self._set(lambda now: self._clock.with_speed(speed, now))
@@ -150,8 +153,13 @@ class Player:
                 elif frame == shown:
                     self._changed.wait(self._clock.seconds_to_next_frame(now))
                     continue
-            if frame != shown:
-                self._show(frame)
+            shown = self._show_frame()
             if has_ended:
                 self._on_pause()
-            shown = frame
+
+    def _show_frame(self) -> int:
+        """Show the frame that is on by the time nobody else is showing one, so that the last one shown is right."""
+        with self._showing:
+            frame = self.frame
+            self._show(frame)
+        return frame

@@ -124,51 +124,42 @@ class RenderWorker:
 
     def _run(self) -> None:
         while (task := self._next_task()) is not None:
-            key, slot, request, is_draft = task
+            slot, request, is_draft = task
             started = time.monotonic()
             try:
                 image = request.draw(slot.pace.scale if is_draft else 1.0)
-                seconds = time.monotonic() - started
-                request.deliver(Picture(image, is_draft, seconds))
+                request.deliver(Picture(image, is_draft, time.monotonic() - started))
             except Exception as error:  # whatever an avatar or a vanished browser raises must not end the viewer
+                self._give_up(slot, request)
                 self._on_error(error)
-                self._give_up(key, request)
                 continue
             if is_draft:
                 slot.pace.learn(time.monotonic() - started)
 
-    def _next_task(self) -> tuple[Hashable, _Slot, Request, bool] | None:
-        """Wait for work: drafts first, for whoever waits longest, then full pictures of resting views. None: closed."""
+    def _next_task(self) -> tuple[_Slot, Request, bool] | None:
+        """Wait for work: what nobody has seen yet before full pictures of resting views; None once closed."""
         with self._changed:
             while not self._is_closed:
                 now = time.monotonic()
-                for is_draft in (True, False):
-                    for key, slot in self._slots.items():
-                        if self._is_due(slot, is_draft, now):
-                            return key, *self._take(key, is_draft)
-                self._changed.wait(self._seconds_to_rest(now))
+                waiting = {key: slot for key, slot in self._slots.items() if not slot.is_done}
+                unseen = [key for key, slot in waiting.items() if not slot.is_drafted]
+                resting = [key for key, slot in waiting.items() if now - slot.asked_at >= self._rest_seconds]
+                if unseen or resting:
+                    return self._take((unseen or resting)[0])
+                rest_times = [slot.asked_at + self._rest_seconds - now for slot in waiting.values()]
+                self._changed.wait(min(rest_times, default=None))
             return None
 
-    def _is_due(self, slot: _Slot, is_draft: bool, now: float) -> bool:
-        if slot.is_done:
-            return False
-        if is_draft:
-            return slot.request.draft_first and not slot.is_drafted
-        return not slot.request.draft_first or now - slot.asked_at >= self._rest_seconds
-
-    def _take(self, key: Hashable, is_draft: bool) -> tuple[_Slot, Request, bool]:
+    def _take(self, key: Hashable) -> tuple[_Slot, Request, bool]:
+        """Mark what is drawn next as drawn, before it is, so that a newer request is noticed."""
         slot = self._slots.pop(key)
         self._slots[key] = slot
+        is_draft = slot.request.draft_first and not slot.is_drafted
         slot.is_drafted, slot.is_done = True, not is_draft
         return slot, slot.request, is_draft
 
-    def _seconds_to_rest(self, now: float) -> float | None:
-        waiting = [slot.asked_at + self._rest_seconds - now for slot in self._slots.values() if not slot.is_done]
-        return max(min(waiting), 0.0) if waiting else None
-
-    def _give_up(self, key: Hashable, request: Request) -> None:
+    def _give_up(self, slot: _Slot, request: Request) -> None:
         """Do not try a failed request again."""
         with self._changed:
-            slot = self._slots.get(key)
-            if slot is not None and slot.request is request:
+            if slot.request is request:
                 slot.is_done = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 
 import rich
 import viser
@@ -36,6 +37,8 @@ def open_server(host: str, port: int | None, label: str) -> LocalServer:
     chosen = _free_port(host) if port is None else port
     if port is not None:
         _require_free(host, port)
+    # A browser may leave at any moment, also while its picture is being drawn: that is no reason for a warning.
+    warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
     # viser prints a banner, and a line when it stops; the viewer says the one line that matters itself.
     rich.get_console().quiet = True
     server = LocalServer(host=host, port=chosen, label=label, verbose=False)
@@ -75,6 +78,8 @@ def _problem(host: str, port: int) -> str | None:
     Raises:
         StudioError: this machine has no such address.
     """
+    if not 0 <= port <= 65535:
+        return "a number that is no port"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -84,6 +89,6 @@ def _problem(host: str, port: int) -> str | None:
         raise StudioError(
             f"no such address: {host}", got=error.strerror, expected="127.0.0.1 or an address of this machine"
         ) from error
-    except (OSError, OverflowError) as error:
-        return getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        return error.strerror or str(error)
     return None

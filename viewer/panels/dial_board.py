@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import reduce
 
 import viser
 
-from studio.codes import Codes
 from viewer.controls import Dial, reset
 from viewer.panels.widgets import set_value
 from viewer.session import Session
@@ -47,8 +47,8 @@ class DialBoard:
 
     def show(self) -> None:
         """Set every slider to the state on show."""
-        codes = self._session.scene.codes
         with self._lock:
+            codes = self._session.scene.codes
             self._followed_at = time.monotonic()
             for name, slider in self._sliders.items():
                 set_value(slider, self._dials[name].shown(codes))
@@ -72,14 +72,11 @@ class DialBoard:
             self.show()
 
     def _turn(self, dial: Dial) -> None:
-        """A person moved a slider: take what it stands at by now, not what it was when the message came."""
-        value = self._sliders[dial.name].value
+        """A person moved a slider: take where it stands by now, for events may overtake each other."""
+        slider = self._sliders[dial.name]
         twin = self._dials.get(dial.twin or "") if self.mirrors else None
-        self._session.pose(lambda codes: _write(codes, value, dial, twin))
+        turned = [dial] if twin is None else [dial, twin]
+        self._session.pose(lambda codes: reduce(lambda state, one: one.write(state, slider.value), turned, codes))
         if twin is not None:
-            set_value(self._sliders[twin.name], value)
-
-
-def _write(codes: Codes, value: float, dial: Dial, twin: Dial | None) -> Codes:
-    codes = dial.write(codes, value)
-    return codes if twin is None else twin.write(codes, value)
+            with self._lock:
+                set_value(self._sliders[twin.name], slider.value)
