@@ -2,7 +2,8 @@
 
 Front to back, a pixel with transmittance T takes w = αT of each Gaussian's colour and depth and keeps T − w. The rules
 are gsplat's: α = min(0.999, o·exp(−σ)); α below 1/255 is dropped; a Gaussian that would leave T ≤ 1e-4 is not blended and
-ends its pixel. An ended pixel keeps −T, so one float holds both facts, and 64 bits say which rows of a tile still live.
+ends its pixel. The state of a pixel is one float: its coverage A = 1 − T so far (a sum, so that faint pixels lose no digits),
+negative once it has ended; 64 bits say which rows of a tile still live.
 
 The backward pass also goes front to back: it repeats the forward pass's arithmetic bit by bit (hence the same decisions)
 and obtains what lies behind a Gaussian as the saved total minus what came before.
@@ -90,11 +91,11 @@ def _rows_touched(rows, r, left, top):
 
 
 @inlined
-def _start_pixels(transmittance, inside, width, height):
-    """T = 1 inside the image and −1 outside; returns the bits of the rows that are inside."""
-    outside_is_dead = select(inside < np.float32(width), 1.0, -1.0)
+def _start_pixels(covered, lanes, width, height):
+    """Nothing covered yet inside the image, ended outside; returns the bits of the rows that are inside."""
+    start = select(lanes < np.float32(width), 0.0, -1.0)
     for y in range(height):
-        store(transmittance, y * TILE_WIDTH, outside_is_dead)
+        store(covered, y * TILE_WIDTH, start)
     return _ALL_ROWS >> np.uint64(TILE_HEIGHT - height)
 
 
@@ -104,7 +105,7 @@ def rasterize(worker, workers, setup, counter, scratch, rows, tiles, lasts, imag
 
     ``lasts`` [V * tiles] receives how far into its list a tile had to read; ``scratch`` [workers, planes, TILE_PIXELS].
     """
-    transmittance, red, green, blue = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2], scratch[worker, 3]
+    covered, red, green, blue = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2], scratch[worker, 3]
     depth = scratch[worker, 4]
     zero, lanes = broadcast(np.float32(0.0)), lane_numbers()
     while True:
@@ -112,7 +113,7 @@ def rasterize(worker, workers, setup, counter, scratch, rows, tiles, lasts, imag
         if tile >= _tile_count(setup):
             break
         view, left, top, width, height = _tile_place(setup, tile)
-        live = _start_pixels(transmittance, lanes, width, height)
+        live = _start_pixels(covered, lanes, width, height)
         for k in range(0, height * TILE_WIDTH, TILE_WIDTH):
             store(red, k, zero)
             store(green, k, zero)
@@ -141,42 +142,42 @@ def rasterize(worker, workers, setup, counter, scratch, rows, tiles, lasts, imag
                 along = along_x + along_y * dy
                 exponent = fma(-along, along, rows[r + 5] - across * dy * dy)
                 k = y * TILE_WIDTH
-                before = load(transmittance, k)
-                hit = (exponent >= LOG2_ALPHA_MIN) & (before > 0.0)
+                before = load(covered, k)
+                hit = (exponent >= LOG2_ALPHA_MIN) & (before >= 0.0)
                 if any_lane(hit):
-                    weight = minimum(exp2(exponent), ALPHA_MAX) * before
-                    after = before - weight
-                    goes_on = after > TRANSMITTANCE_MIN
+                    weight = minimum(exp2(exponent), ALPHA_MAX) * (1.0 - before)
+                    after = before + weight
+                    goes_on = after < 1.0 - TRANSMITTANCE_MIN
                     weight = select(hit & goes_on, weight, 0.0)
                     after = select(hit, select(goes_on, after, -before), before)
-                    store(transmittance, k, after)
+                    store(covered, k, after)
                     store(red, k, fma(weight, r_, load(red, k)))
                     store(green, k, fma(weight, g_, load(green, k)))
                     store(blue, k, fma(weight, b_, load(blue, k)))
                     store(depth, k, fma(weight, z_, load(depth, k)))
-                    if not any_lane(after > 0.0):
+                    if not any_lane(after >= 0.0):
                         live &= ~(_ONE << np.uint64(y))
             entry += 1
         lasts[tile] = entry
-        _write_tile(setup, images, view, left, top, width, height, transmittance, red, green, blue, depth)
+        _write_tile(setup, images, view, left, top, width, height, covered, red, green, blue, depth)
 
 
 @inlined
-def _write_tile(setup, images, view, left, top, width, height, transmittance, red, green, blue, depth):
-    """Copy a tile into the images: α = 1 − T, and the blended depth divided by α."""
+def _write_tile(setup, images, view, left, top, width, height, covered, red, green, blue, depth):
+    """Copy a tile into the images; the depth image is the blended depth divided by α."""
     for y in range(height):
         k, pixel = y * TILE_WIDTH, (view * setup.height + top + y) * setup.width + left
-        alpha = 1.0 - absolute(load(transmittance, k))
+        alpha = absolute(load(covered, k))
         expected = load(depth, k) / maximum(alpha, 1e-10)
         if width == TILE_WIDTH:
             store(images.alpha, pixel, alpha)
             store(images.depth, pixel, expected)
             store3(images.rgb, 3 * pixel, load(red, k), load(green, k), load(blue, k))
         else:
-            store(transmittance, k, alpha)
+            store(covered, k, alpha)
             store(depth, k, expected)
             for x in range(width):
-                images.alpha[pixel + x] = transmittance[k + x]
+                images.alpha[pixel + x] = covered[k + x]
                 images.depth[pixel + x] = depth[k + x]
                 images.rgb[3 * (pixel + x)] = red[k + x]
                 images.rgb[3 * (pixel + x) + 1] = green[k + x]
@@ -229,7 +230,7 @@ def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, la
     mine, with_depth = scratch[worker], cotangents.depth.size > 0
     planes = (mine[0], mine[1], mine[2], mine[3], mine[4], mine[5], mine[6])
     v_red, v_green, v_blue, v_alpha, v_depth, depth, behind = planes
-    transmittance = mine[7]
+    covered = mine[7]
     zero, lanes = broadcast(np.float32(0.0)), lane_numbers()
     while True:
         tile = fetch_add(counter, 0)
@@ -241,7 +242,7 @@ def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, la
         if entry == end:
             continue
         view, left, top, width, height = _tile_place(setup, tile)
-        live = _start_pixels(transmittance, lanes, width, height)
+        live = _start_pixels(covered, lanes, width, height)
         _read_tile(setup, images, cotangents, view, left, top, width, height, planes)
         x0, y0 = np.float32(left) + np.float32(0.5), np.float32(top) + np.float32(0.5)
         pixel_x = lanes + x0
@@ -266,18 +267,19 @@ def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, la
                 along = along_x + along_y * dy
                 exponent = fma(-along, along, rows[r + 5] - across * dy * dy)
                 k = y * TILE_WIDTH
-                before = load(transmittance, k)
-                hit = (exponent >= LOG2_ALPHA_MIN) & (before > 0.0)
+                before = load(covered, k)
+                hit = (exponent >= LOG2_ALPHA_MIN) & (before >= 0.0)
                 if any_lane(hit):
                     unclamped = exp2(exponent)
                     alpha = minimum(unclamped, ALPHA_MAX)
-                    weight = alpha * before
-                    after = before - weight
-                    goes_on = after > TRANSMITTANCE_MIN
+                    transmittance = 1.0 - before
+                    weight = alpha * transmittance
+                    after = before + weight
+                    goes_on = after < 1.0 - TRANSMITTANCE_MIN
                     blended = hit & goes_on
                     weight = select(blended, weight, 0.0)
                     after = select(hit, select(goes_on, after, -before), before)
-                    store(transmittance, k, after)
+                    store(covered, k, after)
                     t_r, t_g, t_b = load(v_red, k), load(v_green, k), load(v_blue, k)
                     value = fma(r_, t_r, fma(g_, t_g, fma(b_, t_b, load(v_alpha, k))))
                     if with_depth:
@@ -287,13 +289,13 @@ def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, la
                     rest = fma(-weight, value, load(behind, k))
                     store(behind, k, rest)
                     s_r, s_g, s_b = fma(weight, t_r, s_r), fma(weight, t_g, s_g), fma(weight, t_b, s_b)
-                    slope = before * value - rest / (1.0 - alpha)
+                    slope = transmittance * value - rest / (1.0 - alpha)
                     v_log = select(blended & (unclamped <= ALPHA_MAX), alpha * slope, 0.0)
                     v_dy = v_log * dy
                     s_0, s_y, s_yy = s_0 + v_log, s_y + v_dy, fma(v_dy, dy, s_yy)
                     abs_x = abs_x + absolute(v_log * along)
                     abs_y = abs_y + absolute(v_log * fma(along_y, along, across * dy))
-                    if not any_lane(after > 0.0):
+                    if not any_lane(after >= 0.0):
                         live &= ~(_ONE << np.uint64(y))
             s_x = s_0 * dx
             moments = (s_r, s_g, s_b, s_z, s_0, s_x, s_y, s_x * dx, s_y * dx, s_yy)
