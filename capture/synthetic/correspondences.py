@@ -9,7 +9,8 @@ the correspondence. Points of lips, lids and irises are kept on the part of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from capture.landmarker import MIRROR, Landmarker
 from studio.assets import require_asset
 from studio.cameras import Camera, focal_from_fov, intrinsics, orbit
 from studio.codes import Codes
@@ -200,21 +202,17 @@ def closest_barycentric(
 
 def _symmetric(places: np.ndarray) -> np.ndarray:
     """Points averaged with their mirror images, for a template that is symmetric about x = 0."""
-    mirrored = places * (-1, 1, 1)
-    partner = np.concatenate(
-        [
-            start + cKDTree(places[start:stop]).query(mirrored[start:stop])[1]
-            for start, stop in ((0, 468), (468, LANDMARKS))
-        ]
-    )
-    mutual = partner[partner] == np.arange(len(places))
-    return np.where(mutual[:, None], 0.5 * (places + mirrored[partner]), places)
+    return 0.5 * (places + places[MIRROR] * (-1, 1, 1))
 
 
 def sample_views(head: HeadModel, count: int, seed: int) -> Iterator[View]:
     """Views of random identities, expressions, sides and lights on which MediaPipe found the face."""
     rng = np.random.default_rng(seed)
-    detect = _detector()
+    with closing(Landmarker()) as landmarker:
+        yield from _views(head, landmarker, count, rng)
+
+
+def _views(head: HeadModel, landmarker: Landmarker, count: int, rng: np.random.Generator) -> Iterator[View]:
     for _ in progress(range(count), "views"):
         codes = random_codes(rng)
         identity = torch.from_numpy(rng.normal(0, 0.7, head.num_identity)).float()
@@ -227,9 +225,10 @@ def sample_views(head: HeadModel, count: int, seed: int) -> Iterator[View]:
         light = Lighting(key_direction=(rng.uniform(-1, 1), rng.uniform(0.1, 1), 1.0), key=rng.uniform(0.3, 0.7))
         output = render_mesh(vertices, head, camera, light)
         background = torch.from_numpy(rng.uniform(0.1, 0.9, 3)).float()
-        detected = detect(to_uint8(output.over(background)[0].numpy()))
-        if detected is not None:
-            yield View(vertices, camera, detected, float(np.hypot(azimuth, elevation)))
+        image = to_uint8(output.over(background)[0].numpy())
+        face = next((landmarker.refine(image, face.center, face.size) for face in landmarker.detect(image)), None)
+        if face is not None:
+            yield View(vertices, camera, face.points[:, :2].astype(np.float64), float(np.hypot(azimuth, elevation)))
 
 
 def random_codes(rng: np.random.Generator) -> Codes:
@@ -252,23 +251,6 @@ def errors(head: HeadModel, found: Correspondences, views: list[View]) -> dict[s
     inner = np.setdiff1d(np.arange(468), points.CONTOUR)
     groups = {**points.GROUPS, "all but contour": tuple(inner), "all": tuple(range(LANDMARKS))}
     return {name: float(mean[list(indices)].mean()) for name, indices in groups.items()}
-
-
-def _detector() -> Callable[[np.ndarray], np.ndarray | None]:
-    """MediaPipe's face landmarker on single images: uint8 [H, W, 3] -> pixels [478, 2], or None without a face."""
-    import mediapipe
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    bundle = require_asset("face_landmarker")
-    options = vision.FaceLandmarkerOptions(base_options=BaseOptions(model_asset_path=str(bundle)))
-    landmarker = vision.FaceLandmarker.create_from_options(options)
-
-    def detect(image: np.ndarray) -> np.ndarray | None:
-        seen = landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)).face_landmarks
-        scale = (image.shape[1], image.shape[0])
-        return np.array([(point.x, point.y) for point in seen[0]]) * scale if seen else None
-
-    return detect
 
 
 def main() -> None:

@@ -21,13 +21,14 @@ from studio.errors import StudioError
 from studio.folders import Manifest, require_new, write_folder
 from studio.heads import load_head
 from studio.heads.model import HeadModel
-from studio.kernels.mesh_render import Lighting, render_mesh
+from studio.kernels.mesh_render import Lighting, MeshSurface, render_mesh
 from studio.kernels.workers import worker_count
 from studio.logs import progress
 from studio.media.audio import write_wav
 from studio.media.images import to_uint8, write_image
 
 _IDENTITY_SPREAD = 0.8  # standard deviations
+_BATCH = 16  # timesteps posed at once
 DEPTH_METRES = (
     2.0  # of the largest 16-bit value: depth = (value - 1) * 2 / 65534, 0 where nothing is (NeRSemble's rule)
 )
@@ -147,7 +148,7 @@ def _render(
     config: SyntheticConfig,
 ) -> None:
     """Write the images of all frames; files are encoded in threads while the next frame is drawn."""
-    backdrop = _backdrop(config.size)
+    backdrop, surface, person = _backdrop(config.size), MeshSurface.of(head), head.with_identity(identity)
     for index, name in enumerate(rig.ids):
         write_image(folder / "background" / f"{name}.png", to_uint8(cameras.expose(backdrop, index, -1)))
     for kind in ("images", "alpha", "depth"):
@@ -156,8 +157,9 @@ def _render(
     pending: list[Future[None]] = []
     with ThreadPoolExecutor(worker_count()) as writers:
         for timestep in progress(range(config.frames), "rendering"):
-            vertices = head.vertices(identity, played.codes[timestep])
-            output = render_mesh(vertices, head, rig, Lighting(), supersample=config.supersample)
+            if timestep % _BATCH == 0:
+                posed = person.vertices(torch.zeros(0), played.codes[timestep : timestep + _BATCH])
+            output = render_mesh(posed[timestep % _BATCH], surface, rig, Lighting(), supersample=config.supersample)
             for done in pending:
                 done.result()
             images = output.over(torch.from_numpy(backdrop).float()).numpy()

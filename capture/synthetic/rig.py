@@ -15,7 +15,8 @@ _DISTANCE_METRES = 1.0
 _SEEN_METRES = 0.38  # height of what a camera shows at the head's distance: the head down to the collar
 _TARGET = (0.0, -0.02, -0.04)
 _REACH_RADIANS = 1.35  # the outermost cameras see the face from a little more than three quarters
-_HEIGHTS = (0.05, 0.42, -0.22)  # elevations of neighbouring cameras, radians
+_HEIGHTS = (0.42, -0.22, 0.05)  # elevations of neighbouring cameras, radians
+_HELD_OUT_HEIGHT = 0.08  # cameras kept for testing stand between the others, not beyond them
 # NeRSemble holds these four of its sixteen cameras out.
 _NERSEMBLE_HELD_OUT = (3, 6, 11, 15)
 
@@ -24,9 +25,13 @@ def make_rig(count: int, size: int) -> Camera:
     """``count`` cameras on the frontal hemisphere, looking at the head; a single one looks straight at the face."""
     K = intrinsics(size * _DISTANCE_METRES / _SEEN_METRES, size, size)
     azimuths = np.linspace(-_REACH_RADIANS, _REACH_RADIANS, count) if count > 1 else np.zeros(1)
-    elevations = np.array([_HEIGHTS[index % 3] for index in range(count)]) if count > 1 else np.zeros(1)
     if count == 16:  # so that the camera numbered 15 is not at the edge
-        azimuths[[13, 15]], elevations[[13, 15]] = azimuths[[15, 13]], elevations[[15, 13]]
+        azimuths[[13, 15]] = azimuths[[15, 13]]
+    held_out = held_out_cameras(count)
+    elevations = np.full(count, _HELD_OUT_HEIGHT if count > 1 else 0.0)
+    others = [index for index in np.argsort(azimuths) if index not in held_out]
+    if count > 1:
+        elevations[others] = np.resize(_HEIGHTS, len(others))
     around = (torch.from_numpy(azimuths).float(), torch.from_numpy(elevations).float())
     rig = orbit(torch.tensor(_TARGET), _DISTANCE_METRES, *around, K, size, size)
     return Camera(rig.viewmats, rig.Ks, size, size, tuple(f"{index:02d}" for index in range(count)))

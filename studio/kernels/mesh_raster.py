@@ -19,6 +19,8 @@ from torch import Tensor
 from studio.cameras import Camera
 from studio.errors import StudioError
 from studio.kernels.compiled import inlined, kernel
+from studio.kernels.vectors import cross, dot, minus
+from studio.kernels.vectors import row as row_of
 from studio.kernels.workers import run, worker_count
 
 _MIN_BAND_ROWS = 64  # a band repeats the set-up of all triangles, so it must be worth it
@@ -70,8 +72,8 @@ def rasterize_mesh(
     """
     check_mesh(vertices, faces, camera)
     view = camera.resized(camera.width * supersample, camera.height * supersample)
-    points = camera_space(vertices, view)
-    Ks = view.Ks.double().numpy()
+    placed = vertices.expand(len(view), *vertices.shape[-2:]).double().numpy()
+    viewmats, Ks = view.viewmats.double().numpy(), view.Ks.double().numpy()
     triangles = np.ascontiguousarray(faces.numpy(), dtype=np.int64)
     face_id = np.full((len(view), view.height, view.width), -1, dtype=np.int32)
     bary = np.zeros((*face_id.shape, 3), dtype=np.float32)
@@ -79,7 +81,8 @@ def rasterize_mesh(
 
     def draw(index: int, rows: slice) -> None:
         targets = (face_id[index, rows], bary[index, rows], depth[index, rows])
-        _fragments(points[index], Ks[index], np.linalg.inv(Ks[index]), triangles, two_sided, rows.start, *targets)
+        lens = (viewmats[index], Ks[index], np.linalg.inv(Ks[index]))
+        _fragments(placed[index], *lens, triangles, two_sided, rows.start, *targets)
 
     for_image_bands(draw, len(view), view.height)
     return MeshFragments(torch.from_numpy(face_id), torch.from_numpy(bary), torch.from_numpy(depth))
@@ -102,16 +105,6 @@ def check_mesh(vertices: Tensor, faces: Tensor, camera: Camera) -> None:
         )
 
 
-def camera_space(
-    vertices: Tensor,  # [V, 3] or [C, V, 3] world
-    view: Camera,
-) -> np.ndarray:
-    """Points in camera coordinates [C, V, 3], float64."""
-    viewmats = view.viewmats.double()
-    points = vertices.double() @ viewmats[:, :3, :3].transpose(1, 2) + viewmats[:, None, :3, 3]
-    return np.ascontiguousarray(points.numpy())
-
-
 def for_image_bands(work: Callable[[int, slice], None], count: int, height: int) -> None:
     """Call ``work(image index, rows)`` for all rows of ``count`` images, in threads; exceptions are raised here."""
     workers = worker_count()
@@ -127,48 +120,30 @@ def for_image_bands(work: Callable[[int, slice], None], count: int, height: int)
 
 
 @kernel
-def _fragments(points, K, inverse_K, faces, two_sided, first_row, face_id, bary, depth):  # type: ignore[no-untyped-def]
-    """Draw camera-space points [V, 3] into the rows of one image that start at ``first_row``."""
-    grid = np.zeros((len(points), 2), dtype=np.int64)
-    for i in range(len(points)):
+def _fragments(vertices, viewmat, K, inverse_K, faces, two_sided, first_row, face_id, bary, depth):  # type: ignore[no-untyped-def]
+    """Draw world points [V, 3] into the rows of one image that start at ``first_row``."""
+    points, grid = np.empty((len(vertices), 3)), np.zeros((len(vertices), 2), dtype=np.int64)
+    for i in range(len(vertices)):
+        for k in range(3):
+            points[i, k] = dot(row_of(viewmat, k), row_of(vertices, i)) + viewmat[k, 3]
         if points[i, 2] >= 0.01:
-            grid[i, 0], grid[i, 1] = _snapped(_vector(points, i), K)
+            grid[i, 0], grid[i, 1] = _snapped(row_of(points, i), K)
     nearest = np.zeros(face_id.shape, dtype=np.float64)  # inverse depth; 0 is infinitely far
     polygon = np.zeros((4, 2), dtype=np.int64)
     for face in range(len(faces)):
-        corners = _clipped(points, grid, K, faces[face], polygon)
+        corners = _clipped(points, grid, K, row_of(faces, face), polygon)
         for third in range(2, corners):
-            a, b, c = polygon[0], polygon[third - 1], polygon[third]
-            triangle = ((a[0], a[1]), (b[0], b[1]), (c[0], c[1]))
-            _fill(triangle, points, inverse_K, faces[face], face, two_sided, first_row, face_id, nearest)
+            a, b = (polygon[0, 0], polygon[0, 1]), (polygon[third - 1, 0], polygon[third - 1, 1])
+            triangle = (a, b, (polygon[third, 0], polygon[third, 1]))
+            _fill(triangle, points, inverse_K, row_of(faces, face), face, two_sided, first_row, face_id, nearest)
     for row in range(face_id.shape[0]):
         for column in range(face_id.shape[1]):
             if face_id[row, column] >= 0:
-                corner = faces[face_id[row, column]]
-                a, b, c = _vector(points, corner[0]), _vector(points, corner[1]), _vector(points, corner[2])
+                corner = row_of(faces, face_id[row, column])
+                a, b, c = row_of(points, corner[0]), row_of(points, corner[1]), row_of(points, corner[2])
                 weights = _barycentric(_ray(inverse_K, column + 0.5, row + first_row + 0.5), a, b, c)
                 depth[row, column] = weights[0] * a[2] + weights[1] * b[2] + weights[2] * c[2]
                 bary[row, column, 0], bary[row, column, 1], bary[row, column, 2] = weights
-
-
-@inlined
-def _vector(array, index):  # type: ignore[no-untyped-def]
-    return array[index, 0], array[index, 1], array[index, 2]
-
-
-@inlined
-def _cross(a, b):  # type: ignore[no-untyped-def]
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-
-
-@inlined
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@inlined
-def _minus(a, b):  # type: ignore[no-untyped-def]
-    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
 @inlined
@@ -180,7 +155,7 @@ def _ray(inverse_K, x, y):  # type: ignore[no-untyped-def]
 @inlined
 def _barycentric(ray, a, b, c):  # type: ignore[no-untyped-def]
     """Where a ray meets a triangle, moved onto it where the ray passes just outside of it."""
-    u, v, w = _dot(ray, _cross(b, _minus(c, b))), _dot(ray, _cross(c, _minus(a, c))), _dot(ray, _cross(a, _minus(b, a)))
+    u, v, w = dot(ray, cross(b, minus(c, b))), dot(ray, cross(c, minus(a, c))), dot(ray, cross(a, minus(b, a)))
     if u + v + w < 0.0:
         u, v, w = -u, -v, -w
     u, v, w = max(u, 0.0), max(v, 0.0), max(w, 0.0)
@@ -250,9 +225,9 @@ def _fill(triangle, points, inverse_K, corners, face, two_sided, first_row, face
     bottom = min((max(a[1], b[1], c[1]) - 128) >> 8, first_row + face_id.shape[0] - 1)
     if left > right or top > bottom:
         return
-    p, q, r = _vector(points, corners[0]), _vector(points, corners[1]), _vector(points, corners[2])
-    normal = _cross(_minus(q, p), _minus(r, p))
-    distance = _dot(normal, p)
+    p, q, r = row_of(points, corners[0]), row_of(points, corners[1]), row_of(points, corners[2])
+    normal = cross(minus(q, p), minus(r, p))
+    distance = dot(normal, p)
     if distance == 0.0:
         return
     shallow = 1.0 / max(p[2], q[2], r[2])
@@ -262,7 +237,7 @@ def _fill(triangle, points, inverse_K, corners, face, two_sided, first_row, face
     edge_2, across_2, down_2 = _edge(a, b, left, top)
     slope = (normal[0] * inverse_K[0, 0]) / distance
     for row in range(top, bottom + 1):
-        inverse = _dot(normal, _ray(inverse_K, left + 0.5, row + 0.5)) / distance  # inverse depth is affine in x
+        inverse = dot(normal, _ray(inverse_K, left + 0.5, row + 0.5)) / distance  # inverse depth is affine in x
         e0, e1, e2 = edge_0, edge_1, edge_2
         for column in range(left, right + 1):
             if (e0 | e1 | e2) >= 0:

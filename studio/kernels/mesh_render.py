@@ -19,6 +19,8 @@ from studio.cameras import Camera
 from studio.heads.model import HeadModel, vertex_normals
 from studio.kernels.compiled import inlined, kernel
 from studio.kernels.mesh_raster import for_image_bands, rasterize_mesh
+from studio.kernels.vectors import cross, dot, minus, mix, unit
+from studio.kernels.vectors import row as row_of
 from studio.rotations import rigid_inverse
 
 # How wet each part of a head looks: 0 is matt; skin is the default.
@@ -159,19 +161,24 @@ def _shade(  # type: ignore[no-untyped-def]
             if face < 0:
                 continue
             weights = (bary[row, column, 0], bary[row, column, 1], bary[row, column, 2])
-            point = _blend(positions, faces[face], weights)
-            normal = _unit(_blend(normals, faces[face], weights))
-            view = _unit((eye[0] - point[0], eye[1] - point[1], eye[2] - point[2]))
-            if normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2] < 0.0:
-                normal = _seen(normal, view, positions, faces[face])
+            corners = row_of(faces, face)
+            a, b, c = row_of(positions, corners[0]), row_of(positions, corners[1]), row_of(positions, corners[2])
+            view = unit(minus((eye[0], eye[1], eye[2]), mix(weights, a, b, c)))
+            normal = unit(
+                mix(weights, row_of(normals, corners[0]), row_of(normals, corners[1]), row_of(normals, corners[2]))
+            )
+            if dot(normal, view) < 0.0:
+                normal = _seen(normal, view, cross(minus(b, a), minus(c, a)))
             diffuse, highlight = _light(normal, view, gloss[face], lights)
-            u, v = _blend_uv(uvs, faces_uv[face], weights)
-            pixel = image[row // size, column // size]
+            p, q, r = faces_uv[face, 0], faces_uv[face, 1], faces_uv[face, 2]
+            u = weights[0] * uvs[p, 0] + weights[1] * uvs[q, 0] + weights[2] * uvs[r, 0]
+            v = weights[0] * uvs[p, 1] + weights[1] * uvs[q, 1] + weights[2] * uvs[r, 1]
             albedo = _sample(texture, u, v, decoded)
+            y, x = row // size, column // size
             for k in range(3):
-                pixel[k] += share * _encode((albedo[k] * diffuse + highlight) * lights[8 + k], encoded)
-            pixel[3] += share
-            pixel[4] += depth[row, column]
+                image[y, x, k] += share * _encode((albedo[k] * diffuse + highlight) * lights[8 + k], encoded)
+            image[y, x, 3] += share
+            image[y, x, 4] += depth[row, column]
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):
             if image[row, column, 3] > 0.0:
@@ -179,53 +186,25 @@ def _shade(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _blend(values, corners, weights):  # type: ignore[no-untyped-def]
-    a, b, c = values[corners[0]], values[corners[1]], values[corners[2]]
-    return (
-        a[0] * weights[0] + b[0] * weights[1] + c[0] * weights[2],
-        a[1] * weights[0] + b[1] * weights[1] + c[1] * weights[2],
-        a[2] * weights[0] + b[2] * weights[1] + c[2] * weights[2],
-    )
-
-
-@inlined
-def _blend_uv(uvs, corners, weights):  # type: ignore[no-untyped-def]
-    a, b, c = uvs[corners[0]], uvs[corners[1]], uvs[corners[2]]
-    u = a[0] * weights[0] + b[0] * weights[1] + c[0] * weights[2]
-    return u, a[1] * weights[0] + b[1] * weights[1] + c[1] * weights[2]
-
-
-@inlined
-def _unit(a):  # type: ignore[no-untyped-def]
-    scale = np.float32(1.0) / max(np.sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2]), np.float32(1e-12))
-    return a[0] * scale, a[1] * scale, a[2] * scale
-
-
-@inlined
-def _seen(normal, view, positions, corners):  # type: ignore[no-untyped-def]
+def _seen(normal, view, outward):  # type: ignore[no-untyped-def]
     """A usable normal where the smooth one points away: turned round on the back of a triangle, else levelled."""
-    a, b, c = positions[corners[0]], positions[corners[1]], positions[corners[2]]
-    px, py, pz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
-    qx, qy, qz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
-    facing = (py * qz - pz * qy) * view[0] + (pz * qx - px * qz) * view[1] + (px * qy - py * qx) * view[2]
-    if facing < 0.0:
+    if dot(outward, view) < 0.0:
         return -normal[0], -normal[1], -normal[2]
-    along = normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2]
-    return _unit((normal[0] - along * view[0], normal[1] - along * view[1], normal[2] - along * view[2]))
+    along = dot(normal, view)
+    return unit(minus(normal, (along * view[0], along * view[1], along * view[2])))
 
 
 @inlined
 def _light(normal, view, gloss, lights):  # type: ignore[no-untyped-def]
     """Diffuse light and highlight (Blinn-Phong, sharper where glossier) of a surface point."""
-    x, y, z = lights[0], lights[1], lights[2]
+    towards = (lights[0], lights[1], lights[2])
     key, sky, ground, specular, wrap = lights[3], lights[4], lights[5], lights[6], lights[7]
-    facing = normal[0] * x + normal[1] * y + normal[2] * z
     upward = np.float32(0.5) * (np.float32(1.0) + normal[1])
-    diffuse = ground + (sky - ground) * upward + key * max((facing + wrap) / (np.float32(1.0) + wrap), np.float32(0.0))
-    half = _unit((x + view[0], y + view[1], z + view[2]))
-    shine = max(normal[0] * half[0] + normal[1] * half[1] + normal[2] * half[2], np.float32(0.0))
+    reached = max((dot(normal, towards) + wrap) / (np.float32(1.0) + wrap), np.float32(0.0))
+    half = unit((towards[0] + view[0], towards[1] + view[1], towards[2] + view[2]))
+    shine = max(dot(normal, half), np.float32(0.0))
     exponent = np.float32(12.0) + np.float32(160.0) * gloss * gloss
-    return diffuse, specular * gloss * key * shine**exponent
+    return ground + (sky - ground) * upward + key * reached, specular * gloss * key * shine**exponent
 
 
 @inlined
@@ -239,12 +218,17 @@ def _sample(texture, u, v, decoded):  # type: ignore[no-untyped-def]
     fx, fy = x - np.float32(left), y - np.float32(top)
     w00, w01 = (np.float32(1.0) - fy) * (np.float32(1.0) - fx), (np.float32(1.0) - fy) * fx
     w10, w11 = fy * (np.float32(1.0) - fx), fy * fx
-    a, b, c, d = texture[top, left], texture[top, right], texture[bottom, left], texture[bottom, right]
     return (
-        w00 * decoded[a[0]] + w01 * decoded[b[0]] + w10 * decoded[c[0]] + w11 * decoded[d[0]],
-        w00 * decoded[a[1]] + w01 * decoded[b[1]] + w10 * decoded[c[1]] + w11 * decoded[d[1]],
-        w00 * decoded[a[2]] + w01 * decoded[b[2]] + w10 * decoded[c[2]] + w11 * decoded[d[2]],
+        _texel(texture, decoded, 0, top, left, bottom, right, w00, w01, w10, w11),
+        _texel(texture, decoded, 1, top, left, bottom, right, w00, w01, w10, w11),
+        _texel(texture, decoded, 2, top, left, bottom, right, w00, w01, w10, w11),
     )
+
+
+@inlined
+def _texel(texture, decoded, k, top, left, bottom, right, w00, w01, w10, w11):  # type: ignore[no-untyped-def]
+    upper = w00 * decoded[texture[top, left, k]] + w01 * decoded[texture[top, right, k]]
+    return upper + w10 * decoded[texture[bottom, left, k]] + w11 * decoded[texture[bottom, right, k]]
 
 
 @inlined

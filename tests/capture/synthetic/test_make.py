@@ -18,7 +18,7 @@ from studio.kernels.mesh_render import render_mesh
 from studio.media.audio import read_wav
 from studio.media.images import read_image, write_image
 
-SMALL = SyntheticConfig(subject=3, cameras=5, frames=40, fps=10.0, size=64, seed=2)
+SMALL = SyntheticConfig(subject=3, cameras=5, frames=30, fps=10.0, size=64, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def test_the_folder_is_whole_and_says_that_it_is_synthetic(capture: Capture) -> 
     manifest = read_manifest(capture.folder, kind="capture", verify=True)
     assert manifest.synthetic
     assert manifest.code_space == "arkit52"
-    assert (len(capture), len(capture.cameras), capture.fps) == (40, 5, 10.0)
+    assert (len(capture), len(capture.cameras), capture.fps) == (30, 5, 10.0)
     assert capture.audio is not None
-    assert read_wav(capture.audio).duration == pytest.approx(4.0, abs=0.01)
+    assert read_wav(capture.audio).duration == pytest.approx(3.0, abs=0.01)
     train, views = capture.split("train"), capture.split("novel_view")
     expressions, both = capture.split("novel_expression"), capture.split("novel_view_expression")
     assert set(train.timesteps) == set(views.timesteps)
