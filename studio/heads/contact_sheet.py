@@ -23,7 +23,7 @@ from studio.kernels.mesh_render import render_mesh
 BACKGROUND = (0.32, 0.33, 0.35)
 
 
-def _camera(size: int, target: tuple[float, float, float], width: float, yaw: float) -> Camera:
+def sheet_camera(size: int, target: tuple[float, float, float], width: float, yaw: float) -> Camera:
     """A camera 1.2 m away that sees ``width`` metres across at the target; yaw in radians to the subject's left."""
     at = torch.tensor(target)
     eye = at + 1.2 * torch.tensor([np.sin(yaw), 0.05, np.cos(yaw)], dtype=torch.float32)
@@ -32,7 +32,7 @@ def _camera(size: int, target: tuple[float, float, float], width: float, yaw: fl
     return Camera(look_at(eye, at, torch.tensor([0.0, 1.0, 0.0]))[None], K[None], size, size, ("sheet",))
 
 
-def _picture(head: HeadModel, identity: Tensor, codes: Codes, camera: Camera) -> np.ndarray:
+def picture(head: HeadModel, identity: Tensor, codes: Codes, camera: Camera) -> np.ndarray:
     """uint8 [H, W, 3]."""
     image = render_mesh(head.vertices(identity, codes), head, camera, supersample=3).over(torch.tensor(BACKGROUND))[0]
     return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
@@ -43,16 +43,16 @@ def _sheet(cells: list[tuple[str, np.ndarray]], columns: int) -> Image.Image:
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * size, rows * size), tuple(int(255 * c) for c in BACKGROUND))
     draw = ImageDraw.Draw(sheet)
-    for index, (label, picture) in enumerate(cells):
+    for index, (label, image) in enumerate(cells):
         corner = (index % columns * size, index // columns * size)
-        sheet.paste(Image.fromarray(picture), corner)
+        sheet.paste(Image.fromarray(image), corner)
         draw.text((corner[0] + 5, corner[1] + 4), label, fill=(245, 245, 235))
     return sheet
 
 
 def shape_sheet(head: HeadModel, size: int = 190, columns: int = 9) -> Image.Image:
     """The neutral face, every channel of the head's code space at 1, and the closed mouth of an open jaw."""
-    camera = _camera(size, (0.0, -0.03, -0.02), 0.19, 0.28)
+    camera = sheet_camera(size, (0.0, -0.03, -0.02), 0.19, 0.28)
     states: list[tuple[str, tuple[str, ...]]] = [("neutral", ())]
     states += [(name, (name,)) for name in head.space.channels if name not in head.absent]
     states.append(("jawOpen + mouthClose", ("jawOpen", "mouthClose")))
@@ -60,7 +60,7 @@ def shape_sheet(head: HeadModel, size: int = 190, columns: int = 9) -> Image.Ima
     for label, channels in states:
         codes = Codes.neutral(head.space)
         codes.expression[[head.space.index(name) for name in channels]] = 1.0
-        cells.append((label, _picture(head, torch.zeros(head.num_identity), codes, camera)))
+        cells.append((label, picture(head, torch.zeros(head.num_identity), codes, camera)))
     return _sheet(cells, columns)
 
 
@@ -72,8 +72,8 @@ def people_sheet(head: HeadModel, size: int = 300, columns: int = 4) -> Image.Im
     for seed in range(8):
         identity = 0.9 * torch.randn(head.num_identity, generator=torch.Generator().manual_seed(seed))
         own = replace(head, texture=paint(Appearance.random(seed))) if head.name == "procedural" else head
-        camera = _camera(size, (0.0, -0.045, -0.04), 0.34, 0.35 if seed % 2 else -0.25)
-        cells.append((f"subject {seed}", _picture(own, identity, Codes.neutral(head.space), camera)))
+        camera = sheet_camera(size, (0.0, -0.045, -0.04), 0.34, 0.35 if seed % 2 else -0.25)
+        cells.append((f"subject {seed}", picture(own, identity, Codes.neutral(head.space), camera)))
     return _sheet(cells, columns)
 
 

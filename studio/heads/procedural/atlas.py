@@ -22,8 +22,8 @@ ISLANDS: dict[str, tuple[float, float, float, float]] = {
     "tongue": (0.624, 0.878, 0.112, 0.112),
     "teeth_upper": (0.744, 0.878, 0.252, 0.036),
     "teeth_lower": (0.744, 0.918, 0.252, 0.030),
-    "gums": (0.744, 0.952, 0.120, 0.038),
-    "brows": (0.868, 0.952, 0.088, 0.038),
+    "gums": (0.744, 0.952, 0.076, 0.038),
+    "brows": (0.824, 0.952, 0.136, 0.038),
     "lashes": (0.964, 0.952, 0.032, 0.038),
 }
 # How generously each interval between two sections of the loft is shown, per millimetre of height.

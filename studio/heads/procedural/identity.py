@@ -154,7 +154,7 @@ def _lip_fullness(mesh: Mesh) -> Array:
         (9, 0, 0.4),
     )
     for loop, outward, forward in steps:
-        moved[loops[loop]] = np.stack((0 * up, outward * up * taper, forward * taper), axis=-1)
+        moved[loops[loop]] = np.stack((0 * up, outward * up * taper**2, forward * taper), axis=-1)
     return moved
 
 

@@ -124,7 +124,7 @@ def _part_weights(part: Part) -> Array:
 
 
 def _skin_weights(skin: Skin) -> Array:
-    torso = smoothstep(14.2, 17.2, skin.level)
+    torso = smoothstep(14.6, 17.2, skin.level)
     return _weights(len(skin.vertices), torso=torso, jaw=jaw_weights(skin) * (1.0 - torso))
 
 
@@ -133,7 +133,7 @@ def jaw_weights(skin: Skin) -> Array:
     x, y, z = skin.vertices.T
     pivot = JOINTS["jaw"]
     angle = np.degrees(np.arctan2(y - pivot[1], z - pivot[2]))
-    soft = smoothstep(-14.0, -42.0, angle) * smoothstep(-72.0, -38.0, z) * smoothstep(15.6, 13.2, skin.level)
+    soft = smoothstep(-14.0, -42.0, angle) * smoothstep(-72.0, -38.0, z) * smoothstep(16.2, 13.0, skin.level)
     lower = np.where(y < mouth.MOUTH_LINE, 1.0, 0.0)
     loops = skin.mouth_loops
     lower[loops[1:]] = 0.5 - 0.5 * eyes.is_upper(loops.shape[1])

@@ -76,7 +76,7 @@ def socket_loops(
         y = MOUTH_LINE + np.where(vertical > 0, up, down) * vertical
         z = front + depth - setback * u**2
         loops.append(np.stack((u * width, y, z), axis=-1))
-    loops[0] = contact + np.array([0.0, 0.0, -2.6]) + np.stack((0 * u, 0.9 * is_upper(count), 0 * u), axis=-1)
+    loops[0] = contact + np.array([0.0, 0.0, -2.6]) + np.stack((0 * u, -0.3 * is_upper(count), 0 * u), axis=-1)
     return np.array(loops)
 
 
@@ -219,7 +219,7 @@ def tongue() -> Part:
     z = 7.5 - 46.0 * stations
     width = 16.5 * np.array([0.02, 0.38, 0.66, 0.88, 1.0, 1.06, 1.08, 1.08, 1.0])
     thick = np.array([0.3, 2.6, 3.6, 4.6, 5.6, 6.6, 7.4, 8.0, 8.0])
-    middle = np.array([-75.0, -75.0, -74.8, -74.2, -73.6, -73.2, -73.2, -74.0, -76.0])
+    middle = np.array([-76.5, -76.5, -76.4, -76.0, -75.6, -75.4, -75.6, -76.0, -77.5])
     around = np.arange(18) * 2 * np.pi / 18
     x = np.sin(around)[None] * width[:, None]
     groove = -0.9 * np.exp(-((x / 3.0) ** 2)) * (np.cos(around) > 0.3) * np.minimum(width / 16.5, 1.0)[:, None] ** 2

@@ -54,15 +54,20 @@ def paint_ear(canvas: Canvas) -> Array:
     return color
 
 
+def _strands(canvas: Canvas, position: Array, count: int) -> Array:
+    """Noise [N] of unit variance that is constant along strands, by a strand coordinate in 0..1 (periodic)."""
+    table = canvas.rng.standard_normal(count)
+    place = position % 1.0 * count
+    index = place.astype(int) % count
+    share = place - np.floor(place)
+    return table[index] * (1.0 - share) + table[(index + 1) % count] * share
+
+
 def paint_hair(canvas: Canvas) -> Array:
     """Strands: noise by strand number in three widths, bent a little along their way; a sheen and a dark edge."""
     across, along = canvas.uv("hair").T
-    strand = np.zeros(len(along))
-    for count, strength in ((90, 0.10), (260, 0.10), (620, 0.09)):
-        table = canvas.rng.standard_normal(count + 2)
-        position = (across + 0.006 * np.sin(9 * along + 12 * across)) % 1.0 * count
-        index = position.astype(int)
-        strand += strength * (table[index] + (position - index) * (table[index + 1] - table[index]))
+    bent = across + 0.006 * np.sin(9 * along + 12 * across)
+    strand = sum(strength * _strands(canvas, bent, count) for count, strength in ((90, 0.10), (260, 0.10), (620, 0.09)))
     sheen = 0.45 * np.exp(-(((along - 0.42 - 0.02 * np.sin(60 * across)) / 0.13) ** 2))
     sheen = sheen + 0.2 * np.exp(-(((along - 0.8) / 0.1) ** 2))
     level = (0.95 + strand + 0.04 * canvas.grain) * (1.0 + sheen) * (1.0 - 0.35 * smoothstep(0.90, 1.0, along))
@@ -116,8 +121,9 @@ def paint_strands(canvas: Canvas) -> Array:
     """Brows as fine strokes that fray into the skin; lashes nearly black."""
     along, across = canvas.uv("brows").T
     look = canvas.look
-    stroke = 0.5 + 0.5 * np.sin(2 * np.pi * (26 * along + 2.5 * across) + 0.8 * canvas.grain)
-    brow = np.array(look.hair) * (0.62 + 0.55 * stroke)[:, None]
+    slant = 0.5 * along + (0.10 - 0.16 * along) * across
+    stroke = np.clip(0.5 + 0.25 * _strands(canvas, slant, 100) + 0.15 * canvas.grain, 0.0, 1.0)
+    brow = np.array(look.hair) * (0.58 + 0.4 * stroke)[:, None]
     edge = smoothstep(0.28, 0.0, np.minimum(across, 1 - across)) * (1.1 - 0.5 * look.brow_density)
     brow = mix(brow, np.array(look.skin) * 0.9, np.clip(edge, 0, 1) * (0.4 + 0.6 * (1 - stroke)))
     return np.where(canvas.shows("lashes")[:, None], np.array(look.hair) * 0.25, brow)

@@ -51,11 +51,11 @@ def _lines(x: Array, y: Array) -> Array:
     """Forehead lines, nasolabial folds and crow's feet."""
     brow = y - 2.0 * np.cos(x / 17.0)
     forehead = sum(np.exp(-(((brow - height) / 0.9) ** 2)) for height in (33.0, 42.0, 50.0)) * smoothstep(46.0, 26.0, x)
-    fold = np.exp(-(((x - 17.0 - 0.42 * (-43.0 - y)) / 1.5) ** 2))
+    fold = np.exp(-(((x - 17.0 - 0.42 * (-43.0 - y)) / 2.0) ** 2))
     fold *= smoothstep(-40.0, -46.0, y) * smoothstep(-72.0, -62.0, y)
     feet = sum(np.exp(-(((y - 0.45 * s * (x - 48.0) - s) / 0.7) ** 2)) for s in (-1.0, 0.2, 1.2))
     feet = feet * smoothstep(48.0, 51.0, x) * smoothstep(62.0, 54.0, x)
-    return 0.10 * forehead + 0.16 * fold + 0.10 * feet
+    return 0.10 * forehead + 0.10 * fold + 0.10 * feet
 
 
 def _freckles(canvas: Canvas, x: Array, y: Array) -> Array:

@@ -80,7 +80,7 @@ def look_sideways(stage: Stage, sign: float, outward: float) -> Array:
     """The cornea lifts the lids where it lies: towards the outer (1) or the inner (-1) corner."""
     margin, crease, profile, upper, _ = _rest(stage)
     x = eyes.margin_contour(len(margin))[:, 0] / 15.0
-    lift = np.where(upper, 0.10, -0.06) * profile * outward * x
+    lift = np.where(upper, 0.15, -0.09) * profile * outward * x
     return _lids(stage, sign, margin + lift, crease)
 
 

@@ -9,7 +9,8 @@ from studio.heads.procedural.mesh import JOINTS
 from studio.heads.procedural.skull import Array, gaussian, smoothstep
 from studio.heads.procedural.stage import Stage, turn_about_x
 
-JAW_OPEN_RADIANS = 0.36
+# The jaw turns, and its joint slides forwards and down as the mouth opens wide.
+JAW_OPEN_RADIANS, JAW_OPEN_SLIDE = 0.33, np.array([0.0, -3.0, 8.0])
 _JAW = 2  # column of the weights
 
 
@@ -26,12 +27,13 @@ def _vector(amount: Array, x: float | Array, y: float | Array, z: float | Array)
     return amount[:, None] * np.stack(np.broadcast_arrays(np.asarray(x, float), y, z, amount)[:3], axis=-1)
 
 
-def _rotated(stage: Stage, radians: float) -> Array:
-    return turn_about_x(stage.mesh.vertices, np.array(JOINTS["jaw"]), radians) - stage.mesh.vertices
+def _opened(points: Array) -> Array:
+    """Motion [N, 3] of points of the lower jaw as it opens."""
+    return turn_about_x(points, np.array(JOINTS["jaw"]), JAW_OPEN_RADIANS) + JAW_OPEN_SLIDE - points
 
 
 def jaw_open(stage: Stage, sign: float = 0.0) -> Array:
-    drop = _jaw(stage)[:, None] * _rotated(stage, JAW_OPEN_RADIANS)
+    drop = _jaw(stage)[:, None] * _opened(stage.mesh.vertices)
     corner = gaussian(np.abs(stage.at[:, 0]), stage.at[:, 1], (27, -70), (13, 16)) * stage.soft
     cheek = gaussian(np.abs(stage.at[:, 0]), stage.at[:, 1], (44, -60), (14, 20)) * stage.soft
     hand = np.sign(stage.at[:, 0])
@@ -57,7 +59,7 @@ def mouth_close(stage: Stage, sign: float = 0.0) -> Array:
     y = stage.at[:, 1]
     reach = np.where(stage.upper > 0.5, smoothstep(-49.0, -61.0, y), smoothstep(-101.0, -80.0, y))
     reach = reach * smoothstep(38.0, 24.0, np.abs(stage.at[:, 0])) * np.minimum(stage.soft * 1.6, 1.0)
-    contact = turn_about_x(stage.at, np.array(JOINTS["jaw"]), JAW_OPEN_RADIANS) - stage.at
+    contact = _opened(stage.at)
     goal = 0.4 * contact - jaw_open(stage) + _vector(np.ones(len(y)), 0, 0, 0.8 + 0.02 * contact[:, 1])
     return reach[:, None] * goal
 
@@ -122,15 +124,15 @@ def stretch(stage: Stage, sign: float) -> Array:
 def _loops(stage: Stage, upper: bool, table: tuple[tuple[float, float], ...]) -> Array:
     """Motion [V, 3] of one lip given as (up, forward) for the border of the red, the steps over it and the inside."""
     loops = stage.mesh.skin.mouth_loops
-    delta = np.zeros_like(stage.at)
+    delta, taper = np.zeros_like(stage.at), _taper(stage) ** 2  # the lips are thin near the corners
     lip = (stage.upper[loops] > 0.5) if upper else (stage.upper[loops] < 0.5)
     for index, (up, forward) in enumerate(table):
         loop = loops[mouth.BORDER_LOOP + index]
-        amount = lip[mouth.BORDER_LOOP + index] * _taper(stage)[loop]
+        amount = lip[mouth.BORDER_LOOP + index] * taper[loop]
         delta[loop] = amount[:, None] * [0.0, up, forward]
     for index, share in ((1, 0.2), (2, 0.5), (3, 0.8), (4, 0.95)):
         loop = loops[index]
-        amount = share * lip[index] * _taper(stage)[loops[mouth.BORDER_LOOP]]
+        amount = share * lip[index] * taper[loops[mouth.BORDER_LOOP]]
         delta[loop] = amount[:, None] * [0.0, table[0][0], table[0][1]]
     return delta
 

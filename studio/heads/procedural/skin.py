@@ -103,7 +103,7 @@ def _mouth_patch(border: Array, start: tuple[Array, Array]) -> tuple[Array, Arra
     points, angle, level = _loops_on_face(border, start, outer + lips)
     for k, step in enumerate(mouth.LIP_STEPS):
         points[len(outer) + k, :, 2] += mouth.lip_bulge(step, count)
-    gap = 0.06 * np.sign(eyes.is_upper(count))
+    gap = 0.03 * np.sign(eyes.is_upper(count))
     points[-1, :, 1] += gap
     socket = mouth.socket_loops(points[-1])
     repeat = (len(socket), 1)
