@@ -143,6 +143,8 @@ class Viewer:
         with tabs.add_tab("Look", viser.Icon.EYE):
             has_footage = self._avatar.background is not None
             look = LookPanel(server, session, self._gallery, self._viewpoints, has_footage)
+        if has_footage:
+            server.on_client_connect(look.fit_capture)
         _add_shortcuts(server, look, face, self._player)
 
     def _show_dials(self) -> None:

@@ -69,8 +69,11 @@ class Dial:
 
     def shown(self, codes: Codes) -> float:
         """Its value for a slider: within the offered range, rounded to the slider's steps."""
-        value = min(max(self.read(codes), self.low), self.high)
-        return round(round(value / self.step) * self.step, 6)
+        return round(round(self.limited(self.read(codes)) / self.step) * self.step, 6)
+
+    def limited(self, value: float) -> float:
+        """The nearest value that is offered; the lowest for what is no number."""
+        return min(max(self.low, value), self.high)
 
     def is_beyond(self, codes: Codes) -> bool:
         """Whether the value is well outside of what the avatar has learned."""

@@ -146,7 +146,9 @@ def test_who_leaves_or_shows_nothing_harms_nobody(viewer: Viewer, browser: Brows
         with Browser(viewer.url) as other:
             other.look(points.front, points.front_fov, *size)
             other.look(points.front, float("nan"), 64, 64)
-    browser.turn("jawOpen", 1.0)
+            other.send_garbage(b"\xc1 no message at all")
+    browser.turn("eyeBlinkLeft", float("nan"))
+    browser.turn("jawOpen", 1e9)
     browser.wait(lambda: red(browser) > 240 and shows(browser, SIZE))
 
 

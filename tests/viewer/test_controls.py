@@ -117,6 +117,7 @@ def test_sliders_show_values_within_their_range_in_their_steps() -> None:
     assert jaw.shown(Codes.neutral().with_channels(jawOpen=1.7)) == 1.0
     assert jaw.shown(Codes.neutral().with_channels(jawOpen=0.123)) == 0.12
     assert nod.shown(nod.write(STATE, math.degrees(2.0))) == 30.0
+    assert [jaw.limited(value) for value in (-1.0, 0.3, 9.0, math.nan)] == [0.0, 0.3, 1.0, 0.0]
 
 
 def test_reset_restores_these_dials_and_leaves_the_rest() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import reduce
 
 import viser
 
+from studio.codes import Codes
 from viewer.controls import Dial, reset
 from viewer.panels.widgets import set_value
 from viewer.session import Session
@@ -24,15 +26,23 @@ class DialBoard:
         session: the state that they turn and follow.
         dials: in the order of the folders.
         opened: the groups whose folders start open.
+        mirrors: whether a slider moves its twin on the other side of the face, asked each time.
     """
 
-    def __init__(self, server: viser.ViserServer, session: Session, dials: list[Dial], opened: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        server: viser.ViserServer,
+        session: Session,
+        dials: list[Dial],
+        opened: tuple[str, ...],
+        mirrors: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._session = session
         self._dials = {dial.name: dial for dial in dials}
         self._sliders: dict[str, viser.GuiSliderHandle[float]] = {}
         self._lock = threading.Lock()
         self._followed_at = 0.0
-        self.mirrors = True
+        self._mirrors = mirrors
         for group in dict.fromkeys(dial.group for dial in dials):
             members = [dial for dial in dials if dial.group == group]
             with server.gui.add_folder(group, expand_by_default=group in opened):
@@ -74,9 +84,13 @@ class DialBoard:
     def _turn(self, dial: Dial) -> None:
         """A person moved a slider: take where it stands by now, for events may overtake each other."""
         slider = self._sliders[dial.name]
-        twin = self._dials.get(dial.twin or "") if self.mirrors else None
+        twin = self._dials.get(dial.twin or "") if self._mirrors() else None
         turned = [dial] if twin is None else [dial, twin]
-        self._session.pose(lambda codes: reduce(lambda state, one: one.write(state, slider.value), turned, codes))
+
+        def write(codes: Codes, one: Dial) -> Codes:
+            return one.write(codes, one.limited(slider.value))
+
+        self._session.pose(lambda codes: reduce(write, turned, codes))
         if twin is not None:
             with self._lock:
                 set_value(self._sliders[twin.name], slider.value)

@@ -31,9 +31,8 @@ class FacePanel:
         both = gui.add_checkbox("Both sides", True, hint="Left and right move together")
         everything = gui.add_button("Reset face", color="gray", hint="R")
         self._beyond = gui.add_markdown("", visible=False)
-        self.board = DialBoard(server, session, face_dials(code_range), _OPEN_FOLDERS)
+        self.board = DialBoard(server, session, face_dials(code_range), _OPEN_FOLDERS, lambda: both.value)
         faces.on_click(lambda _: self.wear(faces.value))
-        both.on_update(lambda _: setattr(self.board, "mirrors", both.value))
         everything.on_click(lambda _: self.reset())
         session.on_change(self._warn)
 

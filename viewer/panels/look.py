@@ -6,7 +6,7 @@ import viser
 
 from viewer.gallery import Gallery
 from viewer.session import Session
-from viewer.views import Place, Viewpoints
+from viewer.views import Place, View, Viewpoints
 
 _FOOTAGE, _COLOR = "Footage", "Colour"
 
@@ -64,7 +64,14 @@ class LookPanel:
     def to_capture(self, client: viser.ClientHandle | None) -> None:
         """Put a browser's camera where the avatar was recorded."""
         if client is not None:
-            _put(client, self._viewpoints.capture, self._viewpoints.capture_fov(client.camera.aspect))
+            shape = max(client.camera.image_width, 1) / max(client.camera.image_height, 1)
+            _put(client, self._viewpoints.capture, self._viewpoints.capture_fov(shape))
+
+    def fit_capture(self, client: viser.ClientHandle) -> None:
+        """Where a browser begins at the capture's camera, fit the lens to its window, whose shape is known by now."""
+        camera = client.camera
+        if View.of(camera.wxyz, camera.position, camera.fov).is_from(self._viewpoints.capture):
+            self.to_capture(client)
 
 
 def _put(client: viser.ClientHandle, place: Place, fov: float) -> None:
