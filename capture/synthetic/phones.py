@@ -165,6 +165,4 @@ def schedule(
 
 def usual_seconds(text: str) -> float:
     """How long a sentence takes at an ordinary pace."""
-    return sum(item.end - item.start for item in schedule(text, 0.0, 1.0)) * sum(
-        PHONES[name.rstrip("012").upper()].seconds for name in text.split()
-    )
+    return sum(item.phone.seconds for item in schedule(text, 0.0, 1.0))
