@@ -79,7 +79,7 @@ class FlawedCameras:
         self,
         image: np.ndarray,  # [H, W, 3] sRGB-encoded, 0..1
         camera_index: int,
-        timestep_index: int,
+        timestep_index: int,  # -1 for the empty scene
     ) -> np.ndarray:
         """The image [H, W, 3] that this camera would have recorded at this time."""
         if self.flaws.blur > 0:
@@ -88,7 +88,7 @@ class FlawedCameras:
             # Gains act on light; 2.2 is near enough to sRGB's curve for a flaw.
             image = image * self.gains[camera_index] ** (1 / 2.2)
         if self.flaws.noise > 0:
-            rng = np.random.default_rng([self.seed, 3, camera_index, timestep_index])
+            rng = np.random.default_rng([self.seed, 3, camera_index, timestep_index + 1])
             image = image + self.flaws.noise * rng.normal(size=image.shape)
         return image.clip(0, 1)
 

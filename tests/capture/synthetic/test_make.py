@@ -119,6 +119,17 @@ def test_calibration_errors_are_in_the_cameras_not_in_the_images(tmp_path: Path)
     assert (angles < 4).all()
 
 
+def test_a_rig_with_every_flaw_records_all_the_same(tmp_path: Path) -> None:
+    flaws = Flaws(noise=0.02, exposure=0.3, colour=0.1, blur=0.8, calibration=0.3)
+    config = SyntheticConfig(cameras=2, frames=1, size=32, script="expressions", flaws=flaws)
+    capture = open_capture(make_synthetic_capture(tmp_path / "flawed", config))
+    backgrounds = [capture.background(index) for index in range(2)]
+    assert backgrounds[0] is not None
+    assert backgrounds[1] is not None
+    assert abs(backgrounds[0].mean() - backgrounds[1].mean()) > 1
+    assert backgrounds[0][:4].std() > 2
+
+
 def test_bad_settings_and_existing_folders_are_refused(capture: Capture, tmp_path: Path) -> None:
     with pytest.raises(StudioError, match="exists already"):
         make_synthetic_capture(capture.folder, SMALL)
