@@ -31,13 +31,14 @@ _REGION_DENSITY = {
     "lashes": 1.0,
     "scalp": 0.8,
     "neck": 0.5,
-    "torso": 0.3,
+    "torso": 0.45,
     "eye_occlusion": 0.0,
     "lacrimal": 0.0,
 }
 _MOUTH_DENSITY, _EYE_DENSITY = 5.0, 6.0  # at the lips and lids, falling off within a fifth of the eye distance
 _FALLOFF = 0.2
 _UNSEEN_DENSITY = 0.08  # faces that no camera sees still need something, in case someone orbits
+_SHELL_OVERLAP = 1.5  # they fill a volume, not a surface
 _LOOSE_REGIONS = ("scalp", "hair", "neck", "torso")
 
 
@@ -147,7 +148,7 @@ def sample_shell(
     height = -thickness * torch.log1p(-0.95 * torch.rand(count, generator=generator))
     offsets = torch.zeros(count, 3)
     offsets[:, 2] = height
-    return replace(surface, offsets=offsets)
+    return replace(surface, offsets=offsets, spacing=_SHELL_OVERLAP * surface.spacing)
 
 
 def compacted(head: HeadModel, binding: Binding) -> tuple[HeadModel, Binding]:

@@ -15,16 +15,17 @@ from torch import Tensor
 from studio.heads.model import JOINTS, HeadModel
 
 # Rings from inside the neck down to the chest, in inter-ocular distances: below the neck joint, half width, half depth.
+# Broad: what the mattes do not show is never used, what is missing would have to be smeared.
 _RINGS = (
     (-0.3, 0.75, 0.75),
     (0.3, 0.9, 0.85),
-    (0.7, 1.3, 1.0),
-    (1.0, 2.0, 1.2),
-    (1.3, 2.8, 1.35),
-    (1.7, 3.2, 1.5),
-    (2.3, 3.45, 1.7),
-    (3.5, 3.5, 1.85),
-    (5.5, 3.4, 1.9),
+    (0.7, 1.4, 1.0),
+    (1.0, 2.4, 1.2),
+    (1.3, 3.4, 1.4),
+    (1.7, 4.0, 1.6),
+    (2.3, 4.3, 1.8),
+    (3.5, 4.3, 1.9),
+    (5.5, 4.2, 1.9),
 )
 _SEGMENTS = 40
 

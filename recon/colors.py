@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from recon.avatars.splats import SplatAvatar
 from recon.frames import View
@@ -21,7 +23,8 @@ def initial_colors(
     """Set each Gaussian's colour to the mean of the pixels it covers, weighted by how much of each it makes up.
 
     Blending is linear in the colours, so that weight is the gradient of the image to the colour: no extra pass over
-    pixels is needed. Gaussians that no view shows keep the mean colour of their neighbours on the mesh, here of all.
+    pixels is needed. What no view shows takes the colour of the nearest Gaussian of its region that was seen, so that a
+    mouth that opens wider than ever shows more of the same teeth and tongue.
     """
     count = len(avatar.learned)
     colored, seen = torch.zeros(count, 3), torch.zeros(count, 3)
@@ -32,13 +35,28 @@ def initial_colors(
         with torch.no_grad():
             gaussians = avatar.head_gaussians(state)
         colors = gaussians.colors.clone().requires_grad_()
-        for total, image in ((colored, photo), (seen, torch.ones(3))):
-            drawn = avatar.render_gaussians(
-                view.camera, gaussians.__class__(**{**vars(gaussians), "colors": colors}), state.head_to_world
-            )
-            weight = image * inside[..., None]
-            total += torch.autograd.grad((drawn.rgb[0] * weight).sum(), colors)[0]
+        drawn = avatar.render_gaussians(view.camera, replace(gaussians, colors=colors), state.head_to_world).rgb[0]
+        for total, image in ((colored, photo), (seen, torch.ones_like(photo))):
+            weighted = (drawn * image * inside[..., None]).sum()
+            total += torch.autograd.grad(weighted, colors, retain_graph=True)[0]
     known = seen[:, 0] > _LEAST_SEEN
-    mean = colored[known].sum(0) / seen[known].sum(0)
+    colors = colored / seen.clamp(min=1e-6)
     with torch.no_grad():
-        avatar.learned.colors.copy_(torch.where(known[:, None], colored / seen.clamp(min=1e-6), mean))
+        avatar.learned.colors.copy_(_filled(avatar, colors, known))
+
+
+def _filled(
+    avatar: SplatAvatar,
+    colors: Tensor,  # [N, 3]
+    known: Tensor,  # [N] bool
+) -> Tensor:
+    """Colours [N, 3] with the unknown ones taken from the nearest known one of the same region, at rest."""
+    head, binding = avatar.head, avatar.binding
+    places = (head.template[head.faces[binding.faces]] * binding.bary[..., None]).sum(1)
+    region = head.face_region[binding.faces]
+    filled = torch.where(known[:, None], colors, colors[known].mean(0) if known.any() else 0.5)
+    for index in range(len(head.region_names)):
+        source, wanted = ((region == index) & chosen for chosen in (known, ~known))
+        if source.any():
+            filled[wanted] = colors[source][torch.cdist(places[wanted], places[source]).argmin(1)]
+    return filled

@@ -19,7 +19,7 @@ from studio.rotations import transform_points
 _SHELL_THICKNESS = 0.4  # inter-ocular distances: mean height of hair and clothes above the mesh
 _SHELL_SHARE = {True: 0.12, False: 0.3}  # of all Gaussians, by whether the head model brings its own hair
 _SURPLUS = 4  # candidates drawn for each loose Gaussian that is kept
-_INSIDE = 0.5  # mean matte over the frames above which a candidate belongs to the person
+_INSIDE = 0.2  # mean matte over the frames above which a candidate may belong to the person: clothes slide, hair swings
 _ALWAYS_SEEN = ("teeth_upper", "teeth_lower", "tongue", "gums", "mouth_interior", "lids", "lashes")
 
 

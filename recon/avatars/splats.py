@@ -72,10 +72,11 @@ class SplatAvatar:
     def head_gaussians(
         self,
         codes: Codes,  # no batch
+        jitter: Tensor | float = 0.0,  # [D] added to the code components, while training
     ) -> Gaussians:
         """The Gaussians of one state in the head frame, differentiable to what is learned."""
         self.space.require(codes.space, "this state")
-        return self.learned(self.rig.pose(codes), self.statistics.components(codes))
+        return self.learned(self.rig.pose(codes), self.statistics.components(codes) + jitter)
 
     def render_gaussians(
         self,
