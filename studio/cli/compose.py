@@ -134,6 +134,13 @@ def _compose(verb: str, overrides: list[str]) -> DictConfig:
     """Hydra composes the chosen groups; settings are set afterwards, since some share their name with a group."""
     groups = default_choices(verb)
     parsed = _guarded(lambda: OverridesParser.create().parse_overrides(overrides))
+    for item in parsed:
+        if item.is_sweep_override():
+            raise StudioError(
+                f"{item.key_or_group} has several values",
+                got=item.input_line,
+                next="add -m to run them one after another",
+            )
 
     def composed() -> DictConfig:
         chosen = [item.input_line for item in parsed if item.key_or_group in groups]

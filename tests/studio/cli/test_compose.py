@@ -131,6 +131,7 @@ def test_any_text_is_taken_literally(text):
         ("train", ["head=procedual"], r"unknown choice of head; got procedual; expected procedural"),
         ("train", ["avatar.iteratons=5"], r"unknown setting; got avatar.iteratons; expected avatar.iterations"),
         ("train", ["iterations=5"], r"unknown setting; got iterations; expected avatar.iterations"),
+        ("train", ["capture=a", "avatar.iterations=1,2"], r"avatar.iterations has several values.*add -m"),
         ("train", ["capture=a", "avatar.iterations=[1"], r"cannot read the settings"),
     ],
 )
