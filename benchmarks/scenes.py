@@ -16,8 +16,8 @@ SEMI_AXES = (0.075, 0.10, 0.085)  # metres
 def head_shell(count: int, seed: int = 0) -> list[Tensor]:
     """means, quats, scales, opacities, colors of ``count`` Gaussians on an ellipsoid.
 
-    Each is about twice as wide as the mean spacing, a third as thick, and lies in the surface with a random spin, so that
-    a pixel sees some dozen of them and about half are hidden.
+    Each is about twice as wide as the mean spacing, a third as thick, and lies in the surface with a random spin, so
+    that a pixel sees some dozen of them and about half are hidden.
     """
     random = torch.Generator().manual_seed(seed)
     axes = torch.tensor(SEMI_AXES)

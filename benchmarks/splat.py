@@ -1,8 +1,8 @@
 """Speed of the splat rasteriser: ``python -m benchmarks.splat [--out folder] [--full]``.
 
 Forward and forward+backward of a head-like shell, against a plain-torch tile rasteriser and the brute-force float64
-reference on the CPU, and against gsplat called directly on CUDA. Competitors take turns in one run, so that the ratios mean
-something on a busy machine too; absolute times need an idle one.
+reference on the CPU, and against gsplat called directly on CUDA. Competitors take turns in one run, so that the ratios
+mean something on a busy machine too; absolute times need an idle one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Memory that is used again instead of being returned to the system.
 
-A fresh array of a few megabytes costs a page fault for every 4 KiB it touches, which at 50,000 Gaussians is more than the
-sort. Buffers come 64-byte aligned (a row of 16 floats is one cache line) and go back when their owner is dropped.
+A fresh array of a few megabytes costs a page fault for every 4 KiB it touches, which at 50,000 Gaussians is more than
+the sort. Buffers come 64-byte aligned (a row of 16 floats is one cache line) and go back when their owner is dropped.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 
 _KEEP = 4  # free buffers kept for each name
 
-# No lock: the garbage collector may run Lease.__del__ in the middle of any statement, also of one that holds a lock. The
-# deques' own append and pop are atomic.
+# No lock: the garbage collector may run Lease.__del__ in the middle of any statement, also of one that holds a lock.
+# The deques' own append and pop are atomic.
 _free: dict[str, deque[np.ndarray]] = {}
 
 

@@ -11,7 +11,6 @@ import ast
 import functools
 import hashlib
 import inspect
-
 import os
 import sys
 import tempfile
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
 from numba.core import event as numba_events
 
 from studio.logs import say
@@ -37,6 +35,7 @@ _OPTIONS: dict[str, Any] = {
     "nogil": True,
 }
 _decorating = threading.Lock()
+settings: Any = numba.core.config
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -48,11 +47,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     """A function compiled at its first call, without the interpreter lock, and kept on disk for the next process."""
     folder = cache_folder() / _digest(Path(inspect.getfile(function)))
     with _decorating:
-        previous, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+        previous, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
         try:
             dispatcher = numba.njit(cache=_is_writable(folder), **_OPTIONS)(function)
         finally:
-            config.CACHE_DIR = previous
+            settings.CACHE_DIR = previous
     _announcer.dispatchers.add(dispatcher)
     return dispatcher
 

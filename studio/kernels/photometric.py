@@ -1,8 +1,8 @@
 """The training loss of images, L1 and SSIM in one pass with its analytic gradient, and SSIM maps for evaluation.
 
-SSIM as in the splatting literature (Wang et al., 2004): an 11 × 11 Gaussian window with σ = 1.5 pixels, zeros outside the
-image, C₁ = 0.01², C₂ = 0.03², each channel by itself. Images stay interleaved: in a row of 3 W floats the horizontal
-neighbour of a value is 3 further on. Each pass filters vertically into one row of scratch and that row horizontally.
+SSIM as in the splatting literature (Wang et al., 2004): an 11 × 11 Gaussian window with σ = 1.5 pixels, zeros outside
+the image, C₁ = 0.01², C₂ = 0.03², each channel by itself. Images stay interleaved: in a row of 3 W floats the next
+pixel's value is 3 further on. Each pass filters vertically into one row of scratch, and that row horizontally.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from studio.errors import StudioError
 from studio.kernels.buffers import Lease
 from studio.kernels.compiled import inlined, kernel
 from studio.kernels.simd import (
+    Array,
+    Vector,
     absolute,
     broadcast,
     fetch_add,
@@ -45,7 +47,7 @@ class _Problem(NamedTuple):
     target: np.ndarray  # [B * H * W * 3]
     weight: np.ndarray  # [B * H * W], or a single number for all
     window: np.ndarray  # [11] sums to 1
-    count: int  # B * H rows
+    rows: int  # B * H
     height: int  # H
     width: int  # W, at least 16
 
@@ -116,11 +118,11 @@ class _Photometric(torch.autograd.Function):
     def forward(ctx: Any, render: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
         problem = _problem(render, target, weight)
         uniform = problem.weight.size == 1
-        total = float(problem.count * problem.width if uniform else problem.weight.sum(dtype=np.float64))
+        total = float(problem.rows * problem.width if uniform else problem.weight.sum(dtype=np.float64))
         scale, lease = 1.0 / (3.0 * total) if total > 0 else 0.0, Lease()
         maps, sums = _first_pass(lease, problem, ssim_weight * scale, gradient=ctx.needs_input_grad[0])
         if ctx.needs_input_grad[0]:
-            gradient = torch.empty(problem.count, problem.width, 3)
+            gradient = torch.empty(problem.rows, problem.width, 3)
             _run_bands(
                 _gradient_rows, problem, maps, np.float32((1 - ssim_weight) * scale), gradient.numpy().reshape(-1)
             )
@@ -151,17 +153,25 @@ def _problem(render: Tensor, target: Tensor, weight: Tensor | None) -> _Problem:
         weight = render.new_ones(render.shape[:3]) if weight is None else weight
         weight = torch.nn.functional.pad(weight, (0, missing))
         render, target = (torch.nn.functional.pad(image, (0, 0, 0, missing)) for image in (render, target))
-    flat = [
-        np.ones(1, np.float32) if value is None else value.detach().float().contiguous().numpy().reshape(-1)
-        for value in (render, target, weight)
-    ]
-    return _Problem(*flat, _WINDOW, batch * height, height, max(width, _LEAST_WIDTH))
+    return _Problem(
+        render=_flat(render),
+        target=_flat(target),
+        weight=np.ones(1, np.float32) if weight is None else _flat(weight),
+        window=_WINDOW,
+        rows=batch * height,
+        height=height,
+        width=max(width, _LEAST_WIDTH),
+    )
+
+
+def _flat(value: Tensor) -> np.ndarray:
+    return value.detach().float().contiguous().numpy().reshape(-1)
 
 
 def _first_pass(lease: Lease, problem: _Problem, scale: float, gradient: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Derivative maps [3, B * H * 3 W] (without gradient: the SSIM map [1, …]) and each row's L1 and SSIM [B * H, 2]."""
+    """Derivative maps [3, B * H * 3 W] (without gradient: the SSIM map) and each row's L1 and SSIM [B * H, 2]."""
     planes = lease.array("ssim_maps", (3 if gradient else 1, problem.render.size))
-    sums = np.empty((problem.count, 2), np.float64)
+    sums = np.empty((problem.rows, 2), np.float64)
     _run_bands(_moment_rows, problem, planes, np.float32(scale), gradient, sums)
     return planes, sums
 
@@ -176,7 +186,7 @@ def _run_bands(band_kernel: Any, problem: _Problem, *args: Any) -> None:
 
 
 @inlined
-def _filter_row(row, at, window):
+def _filter_row(row: Array, at: int, window: Array) -> Vector:
     """Horizontal filter of an interleaved scratch row at ``at``; the window is symmetric."""
     total = window[RADIUS] * load(row, at)
     for tap in range(RADIUS):
@@ -186,13 +196,13 @@ def _filter_row(row, at, window):
 
 
 @inlined
-def _block(index, length):
+def _block(index: int, length: int) -> int:
     """Blocks of 16 values; the last one overlaps its neighbour rather than reach past the end."""
     return min(16 * index, length - 16)
 
 
 @inlined
-def _spread_weights(problem, row, into):
+def _spread_weights(problem: _Problem, row: int, into: Array) -> None:
     """One row of weights, each three times."""
     if problem.weight.size == 1:
         for k in range(_PAD, _PAD + 3 * problem.width):
@@ -205,16 +215,26 @@ def _spread_weights(problem, row, into):
 
 
 @kernel
-def _moment_rows(worker, workers, counter, scratch, problem, maps, scale, gradient, sums):
+def _moment_rows(
+    worker: int,
+    workers: int,
+    counter: Array,
+    scratch: Array,
+    problem: _Problem,
+    maps: Array,
+    scale: float,
+    gradient: bool,
+    sums: Array,
+) -> None:
     """SSIM of every row, and its weighted derivatives to the window's E[a], E[a² + b²] and E[ab] (a is the render)."""
     length, window = 3 * problem.width, problem.window
     row_a, row_b, row_s, row_p = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2], scratch[worker, 3]
     weights, zero, lanes = scratch[worker, 4], broadcast(np.float32(0.0)), lane_numbers()
     while True:
         first = fetch_add(counter, 0) * _BAND
-        if first >= problem.count:
+        if first >= problem.rows:
             break
-        for row in range(first, min(first + _BAND, problem.count)):
+        for row in range(first, min(first + _BAND, problem.rows)):
             y = row % problem.height
             for block in range((length + 15) // 16):
                 at = _block(block, length)
@@ -260,16 +280,25 @@ def _moment_rows(worker, workers, counter, scratch, problem, maps, scale, gradie
 
 
 @kernel
-def _gradient_rows(worker, workers, counter, scratch, problem, maps, scale, gradient):
+def _gradient_rows(
+    worker: int,
+    workers: int,
+    counter: Array,
+    scratch: Array,
+    problem: _Problem,
+    maps: Array,
+    scale: float,
+    gradient: Array,
+) -> None:
     """Gradient to the render: the windows' transposes of the three maps, and the signs of the L1 error."""
     length, window = 3 * problem.width, problem.window
     row_m, row_s, row_p, weights = scratch[worker, 0], scratch[worker, 1], scratch[worker, 2], scratch[worker, 4]
     map_m, map_s, map_p, zero = maps[0], maps[1], maps[2], broadcast(np.float32(0.0))
     while True:
         first = fetch_add(counter, 0) * _BAND
-        if first >= problem.count:
+        if first >= problem.rows:
             break
-        for row in range(first, min(first + _BAND, problem.count)):
+        for row in range(first, min(first + _BAND, problem.rows)):
             y = row % problem.height
             for block in range((length + 15) // 16):
                 at = _block(block, length)

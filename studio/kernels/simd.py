@@ -1,18 +1,19 @@
 """Sixteen float32 lanes as one numba value, so that a kernel says which vector instructions it wants.
 
-Inside a kernel an ``f32x16`` behaves like a number: ``+ - * /``, comparisons (which give a ``mask16``), ``&``, ``|`` and ``~``
-on masks; the other operand may be a scalar. The values are LLVM ``<16 x float>``, which LLVM lowers to one AVX-512
-register, two AVX2 or four NEON ones: no compiler is needed on the user's machine and no instruction set is required.
+Inside a kernel an ``f32x16`` behaves like a number: ``+ - * /``, comparisons (which give a ``mask16``), ``&``, ``|``
+and ``~`` on masks; the other operand may be a scalar. The values are LLVM ``<16 x float>``, which LLVM lowers to one
+AVX-512 register, two AVX2 or four NEON ones: no compiler is needed on the user's machine and no instruction set is
+required.
 
 Two rules keep a forward pass and its backward pass bit-identical: nothing is contracted or reassociated behind the
-author's back (a fused multiply-add is written :func:`fma`), and NaN is honoured, so that comparisons with NaN are false.
+author's back (a fused multiply-add is written :func:`fma`), and NaN is honoured: comparisons with it are false.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
@@ -21,6 +22,12 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
+
+# What annotations in kernels mean; numba infers the real types.
+Vector: TypeAlias = Any  # f32x16
+Vectors: TypeAlias = tuple[Any, ...]
+Mask: TypeAlias = Any  # mask16
+Array: TypeAlias = np.ndarray  # flat float32 unless said otherwise
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -52,6 +59,11 @@ class _VectorModel(models.PrimitiveModel):
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager: Any, mask: Any) -> None:
         super().__init__(manager, mask, _MASK)
+
+
+def _operation(define: Callable[..., Any]) -> Any:
+    """numba's ``intrinsic``; kernels call the operation without its first parameter, the typing context."""
+    return intrinsic(define)
 
 
 # ---------------------------------------------------------------------------------------------- building blocks
@@ -187,7 +199,7 @@ def _invert(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 # ------------------------------------------------------------------------------------------------ values and maths
 
 
-@intrinsic
+@_operation
 def broadcast(typing: Any, scalar: Any) -> Any:
     """The scalar in every lane."""
 
@@ -197,7 +209,7 @@ def broadcast(typing: Any, scalar: Any) -> Any:
     return f32x16(scalar), emit
 
 
-@intrinsic
+@_operation
 def lane_numbers(typing: Any) -> Any:
     """0, 1, …, 15."""
 
@@ -207,7 +219,7 @@ def lane_numbers(typing: Any) -> Any:
     return f32x16(), emit
 
 
-@intrinsic
+@_operation
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a·b + c of vectors or scalars, rounded once where the processor can."""
 
@@ -224,12 +236,12 @@ def _elementwise(emit_vectors: Callable[..., Any], arity: int, doc: str) -> Any:
 
     if arity == 1:
 
-        @intrinsic
+        @_operation
         def function(typing: Any, a: Any) -> Any:
             return f32x16(a), emit
     else:
 
-        @intrinsic
+        @_operation
         def function(typing: Any, a: Any, b: Any) -> Any:
             return f32x16(a, b), emit
 
@@ -286,7 +298,7 @@ maximum = _elementwise(
 )
 
 
-@intrinsic
+@_operation
 def select(typing: Any, mask: Any, a: Any, b: Any) -> Any:
     """a where the mask is set, b elsewhere; vectors or scalars."""
 
@@ -297,7 +309,7 @@ def select(typing: Any, mask: Any, a: Any, b: Any) -> Any:
     return f32x16(mask, a, b), emit
 
 
-@intrinsic
+@_operation
 def any_lane(typing: Any, mask: Any) -> Any:
     """Whether some lane of the mask is set."""
 
@@ -308,7 +320,7 @@ def any_lane(typing: Any, mask: Any) -> Any:
     return types.boolean(mask), emit
 
 
-@intrinsic
+@_operation
 def lane_sum(typing: Any, vector: Any) -> Any:
     """Sum of the sixteen lanes, always in the same order."""
 
@@ -324,7 +336,7 @@ def lane_sum(typing: Any, vector: Any) -> Any:
 # ----------------------------------------------------------------------------------------------------------- memory
 
 
-@intrinsic
+@_operation
 def load(typing: Any, array: Any, index: Any) -> Any:
     """array[index : index + 16] of a flat float32 array; unaligned, unchecked."""
 
@@ -334,7 +346,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     return f32x16(array, index), emit
 
 
-@intrinsic
+@_operation
 def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """array[index : index + 16] = vector."""
 
@@ -346,7 +358,7 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
 
 
 def _interleaved_load(arity: int) -> Any:
-    @intrinsic
+    @_operation
     def function(typing: Any, array: Any, index: Any) -> Any:
         def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = _pointer(context, builder, sig.args[0], args[0], args[1], _VECTOR)
@@ -370,19 +382,19 @@ def _emit_interleaved_store(context: Any, builder: Any, sig: Any, args: Any) -> 
     return context.get_dummy_value()
 
 
-@intrinsic
+@_operation
 def store2(typing: Any, array: Any, index: Any, x: Any, y: Any) -> Any:
     """Write two columns of 16 consecutive rows of 2 floats."""
     return types.void(array, index, x, y), _emit_interleaved_store
 
 
-@intrinsic
+@_operation
 def store3(typing: Any, array: Any, index: Any, x: Any, y: Any, z: Any) -> Any:
     """Write three columns of 16 consecutive rows of 3 floats."""
     return types.void(array, index, x, y, z), _emit_interleaved_store
 
 
-@intrinsic
+@_operation
 def store4(typing: Any, array: Any, index: Any, w: Any, x: Any, y: Any, z: Any) -> Any:
     """Write four columns of 16 consecutive rows of 4 floats."""
     return types.void(array, index, w, x, y, z), _emit_interleaved_store
@@ -403,7 +415,7 @@ def _transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
     return rows
 
 
-@intrinsic
+@_operation
 def load_columns(typing: Any, array: Any, index: Any) -> Any:
     """The 16 columns of a 16 × 16 block of floats."""
 
@@ -415,7 +427,7 @@ def load_columns(typing: Any, array: Any, index: Any) -> Any:
     return types.UniTuple(f32x16, LANES)(array, index), emit
 
 
-@intrinsic
+@_operation
 def store_columns(typing: Any, array: Any, index: Any, columns: Any) -> Any:
     """Write a tuple of 16 columns as a 16 × 16 block of floats."""
 
@@ -428,7 +440,7 @@ def store_columns(typing: Any, array: Any, index: Any, columns: Any) -> Any:
     return types.void(array, index, columns), emit
 
 
-@intrinsic
+@_operation
 def lane_sums(typing: Any, vectors: Any) -> Any:
     """A vector whose lane k is the sum of the lanes of ``vectors[k]``; a tuple of at most 16, zeros after them.
 
@@ -452,7 +464,7 @@ def lane_sums(typing: Any, vectors: Any) -> Any:
     return f32x16(vectors), emit
 
 
-@intrinsic
+@_operation
 def prefetch(typing: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of array[index]."""
 
@@ -471,7 +483,7 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
 # ---------------------------------------------------------------------------------------------------------- integers
 
 
-@intrinsic
+@_operation
 def as_bits(typing: Any, vector: Any, other: Any) -> Any:
     """Two whole numbers 0 ≤ v < 65536 a lane, packed as ``vector + 65536·other`` into the bits of an f32x16."""
 
@@ -483,7 +495,7 @@ def as_bits(typing: Any, vector: Any, other: Any) -> Any:
     return f32x16(vector, other), emit
 
 
-@intrinsic
+@_operation
 def fetch_add(typing: Any, array: Any, index: Any) -> Any:
     """Add one to array[index] (int64) atomically and return what was there."""
 
@@ -494,7 +506,7 @@ def fetch_add(typing: Any, array: Any, index: Any) -> Any:
     return types.int64(array, index), emit
 
 
-@intrinsic
+@_operation
 def count_trailing_zeros(typing: Any, bits: Any) -> Any:
     """Index of the lowest set bit of a uint64 that is not 0."""
 

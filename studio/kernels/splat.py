@@ -117,7 +117,7 @@ def rasterize_splats(
     setup = Setup(
         views=len(viewmats),
         views_per_scene=views_per_scene,
-        count=scenes[0].shape[1],
+        splats=scenes[0].shape[1],
         width=camera.width,
         height=camera.height,
         near=float(near),
@@ -126,8 +126,8 @@ def rasterize_splats(
     )
     call = _Call(setup, Ks, (*(() if paired else batch), len(camera)), means.shape[-2])
     rgb, alpha, depth = _Rasterize.apply(call, viewmats, *scenes)
-    images = (image.reshape(*call.leading, *image.shape[1:]) for image in (rgb, alpha, depth))
-    return SplatRender(*images, Screen(call.positions, call.gradients))
+    rgb, alpha, depth = (image.reshape(*call.leading, *image.shape[1:]) for image in (rgb, alpha, depth))
+    return SplatRender(rgb, alpha, depth, Screen(call.positions, call.gradients))
 
 
 class _Call:
@@ -140,8 +140,8 @@ class _Call:
         self.setup, self.Ks, self.leading, self.count = setup, Ks, leading, count
 
     def positions(self) -> tuple[Tensor, Tensor]:
-        rows = self.state.projected.rows.reshape(self.setup.views, self.setup.count, -1)
-        drawn = self.state.projected.keys.reshape(self.setup.views, self.setup.count) < CULLED
+        rows = self.state.projected.rows.reshape(self.setup.views, self.setup.splats, -1)
+        drawn = self.state.projected.keys.reshape(self.setup.views, self.setup.splats) < CULLED
         radii = np.where(drawn, rows[..., 10:12].max(axis=-1), np.float32(0.0))
         return self.per_view(rows[..., :2].copy()), self.per_view(radii)
 

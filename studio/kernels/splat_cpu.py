@@ -63,7 +63,7 @@ def camera_rows(viewmats: Tensor, Ks: Tensor, width: int, height: int) -> np.nda
 def forward(setup: Setup, camera: np.ndarray, gaussians: Gaussians, images: Images) -> State:
     """Render into ``images``; N ≥ 16."""
     lease, scratch, workers = Lease(), Lease(), worker_count()
-    size = setup.views * setup.count
+    size = setup.views * setup.splats
     tiles_x, tiles_y = -(-setup.width // TILE_WIDTH), -(-setup.height // TILE_HEIGHT)
     tile_count = setup.views * tiles_x * tiles_y
     counter = np.zeros(2, np.int64)
@@ -75,8 +75,8 @@ def forward(setup: Setup, camera: np.ndarray, gaussians: Gaussians, images: Imag
 
     order = Order(scratch.array("order", size, np.uint32), scratch.array("visible", setup.views, np.int64))
     sorters = min(workers, setup.views)
-    sort_scratch = scratch.array("sort", (sorters, 4 * setup.count), np.uint32)
-    run(sort_by_depth, sorters, counter[:1], setup.count, keys.view(np.uint32), *order, sort_scratch)
+    sort_scratch = scratch.array("sort", (sorters, 4 * setup.splats), np.uint32)
+    run(sort_by_depth, sorters, counter[:1], setup.splats, keys.view(np.uint32), *order, sort_scratch)
 
     tile_rows = int((boxes[1::2] >> 16).astype(np.int64).sum() - (boxes[1::2] & 0xFFFF).astype(np.int64).sum())
     spans = scratch.array("spans", (workers, 2 * tile_rows), np.uint16)
@@ -119,8 +119,8 @@ def backward(
         rows,
     )
     gradients = Gaussians(*(torch.empty(len(array)).numpy() for array in gaussians))
-    screen = np.empty(setup.views * setup.count * 4, np.float32)
-    blocks = -(-setup.count // 16)
+    screen = np.empty(setup.views * setup.splats * 4, np.float32)
+    blocks = -(-setup.splats // 16)
     cameras = np.zeros((blocks, setup.views, 16), np.float32)
     slots = state.slots._replace(rows=rows)
     run(
@@ -137,4 +137,4 @@ def backward(
     )
     summed = cameras.sum(axis=0, dtype=np.float64)[:, :12].astype(np.float32)
     viewmats = np.concatenate((summed[:, :9].reshape(-1, 3, 3), summed[:, 9:].reshape(-1, 3, 1)), axis=2)
-    return gradients, screen.reshape(setup.views, setup.count, 4), viewmats
+    return gradients, screen.reshape(setup.views, setup.splats, 4), viewmats

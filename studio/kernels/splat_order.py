@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from studio.kernels.compiled import inlined, kernel
-from studio.kernels.simd import fetch_add, prefetch
-from studio.kernels.splat_project import ROW, TILE_HEIGHT, TILE_WIDTH
+from studio.kernels.simd import Array, fetch_add, prefetch
+from studio.kernels.splat_project import ROW, TILE_HEIGHT, TILE_WIDTH, Setup, Slots
 
 DIGIT_BITS = 12
 _CULLED_BITS = np.uint32(0x7F800000)  # CULLED
@@ -35,7 +35,9 @@ class Tiles(NamedTuple):
 
 
 @kernel
-def sort_by_depth(worker, workers, counter, count, keys, order, visible, scratch):
+def sort_by_depth(
+    worker: int, workers: int, counter: Array, count: int, keys: Array, order: Array, visible: Array, scratch: Array
+) -> None:
     """Stable order of the Gaussians by depth in each view; views are handed out by ``counter`` [1].
 
     ``keys`` [V * N] uint32 are the bits of positive floats, which sort like the floats; only the bits in which the
@@ -85,7 +87,7 @@ def sort_by_depth(worker, workers, counter, count, keys, order, visible, scratch
 
 
 @inlined
-def _columns_touched(rows, r, tile_row, first, end):
+def _columns_touched(rows: Array, r: int, tile_row: int, first: int, end: int) -> tuple[int, int]:
     """Tile columns [first, end) narrowed to those that the ellipse touches between this tile row's top and bottom.
 
     For a given dy the ellipse spans dx = k dy ± √(c (1 − dy²/h²)), and both bounds are extreme at the dy nearest to
@@ -109,7 +111,7 @@ def _columns_touched(rows, r, tile_row, first, end):
 
 
 @inlined
-def _share(worker, workers, visible, view):
+def _share(worker: int, workers: int, visible: Array, view: int) -> tuple[int, int]:
     """Which part of a view's front-to-back order this worker takes, when all views' orders are laid end to end."""
     total, before = 0, 0
     for v in range(visible.size):
@@ -122,11 +124,21 @@ def _share(worker, workers, visible, view):
 
 
 @kernel
-def count_tiles(worker, workers, setup, rows, boxes, order, spans, counts, totals):
+def count_tiles(
+    worker: int,
+    workers: int,
+    setup: Setup,
+    rows: Array,
+    boxes: Array,
+    order: Order,
+    spans: Array,
+    counts: Array,
+    totals: Array,
+) -> None:
     """First pass: how many Gaussians of this worker's share fall into each tile.
 
-    ``spans`` [workers, 2 * rows] uint16 keeps first and end column for each Gaussian and tile row it touches, ``counts``
-    [workers, V * tiles] int64 the numbers, ``totals`` [workers] their sum.
+    ``spans`` [workers, 2 * rows] uint16 keeps first and end column for each Gaussian and tile row it touches,
+    ``counts`` [workers, V * tiles] int64 the numbers, ``totals`` [workers] their sum.
     """
     columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
     tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
@@ -135,9 +147,9 @@ def count_tiles(worker, workers, setup, rows, boxes, order, spans, counts, total
     place, total = 0, 0
     for view in range(setup.views):
         first, end = _share(worker, workers, order.visible, view)
-        for i in range(view * setup.count + first, view * setup.count + end):
+        for i in range(view * setup.splats + first, view * setup.splats + end):
             g = np.int64(order.order[i])
-            if i + _AHEAD < view * setup.count + end:
+            if i + _AHEAD < view * setup.splats + end:
                 ahead = np.int64(order.order[i + _AHEAD])
                 prefetch(boxes, 2 * ahead)
                 prefetch(rows, ROW * ahead)
@@ -161,8 +173,8 @@ def count_tiles(worker, workers, setup, rows, boxes, order, spans, counts, total
 
 
 @kernel
-def place_tiles(counts, starts):
-    """Turn ``counts`` [workers, V * tiles] into where each worker's entries of each tile begin; returns their number."""
+def place_tiles(counts: Array, starts: Array) -> int:
+    """Turn ``counts`` [workers, V * tiles] into where each worker's entries of a tile begin; returns their number."""
     total = np.int64(0)
     for tile in range(counts.shape[1]):
         starts[tile] = total
@@ -175,7 +187,18 @@ def place_tiles(counts, starts):
 
 
 @kernel
-def fill_tiles(worker, workers, setup, boxes, order, spans, counts, totals, entries, slots):
+def fill_tiles(
+    worker: int,
+    workers: int,
+    setup: Setup,
+    boxes: Array,
+    order: Order,
+    spans: Array,
+    counts: Array,
+    totals: Array,
+    entries: Array,
+    slots: Slots,
+) -> None:
     """Second pass: write the tiles' lists, and for each Gaussian the places of its entries (``slots``, Slots)."""
     columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
     tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
@@ -185,9 +208,9 @@ def fill_tiles(worker, workers, setup, boxes, order, spans, counts, totals, entr
         slot += totals[w]
     for view in range(setup.views):
         first, end = _share(worker, workers, order.visible, view)
-        for i in range(view * setup.count + first, view * setup.count + end):
+        for i in range(view * setup.splats + first, view * setup.splats + end):
             g = np.int64(order.order[i])
-            if i + _AHEAD < view * setup.count + end:
+            if i + _AHEAD < view * setup.splats + end:
                 prefetch(boxes, 2 * np.int64(order.order[i + _AHEAD]))
             box_y = boxes[2 * g + 1]
             slots.starts[g] = slot

@@ -1,8 +1,8 @@
 """Projection of 3D Gaussians to screen rows, and its gradient: EWA splatting, sixteen Gaussians at a time.
 
-A Gaussian with mean p and covariance M Mᵀ (M = R(quat) diag(scales)) becomes, in a view with rotation R and Jacobian J of
-the pinhole projection, a 2D Gaussian with covariance Σ + εI, Σ = U Uᵀ, U = J R M [2, 3]. det Σ is the squared length of
-the cross product of U's rows: unlike Σxx Σyy − Σxy², it does not cancel for splats seen edge-on.
+A Gaussian with mean p and covariance M Mᵀ (M = R(quat) diag(scales)) becomes, in a view with rotation R and Jacobian J
+of the pinhole projection, a 2D Gaussian with covariance Σ + εI, Σ = U Uᵀ, U = J R M [2, 3]. det Σ is the squared length
+of the cross product of U's rows: unlike Σxx Σyy − Σxy², it does not cancel for splats seen edge-on.
 
 What the rasteriser needs of one Gaussian in one view is one cache line, a *row* of 16 floats:
 
@@ -22,12 +22,16 @@ Source: Zwicker et al., EWA Volume Splatting, 2001; rules and thresholds as in g
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from studio.kernels.compiled import inlined, kernel
 from studio.kernels.simd import (
+    Array,
+    Mask,
+    Vector,
+    Vectors,
     absolute,
     as_bits,
     broadcast,
@@ -66,7 +70,7 @@ class Setup(NamedTuple):
 
     views: int  # V
     views_per_scene: int  # V / S; view v shows scene v // views_per_scene
-    count: int  # N, at least 16
+    splats: int  # N, at least 16
     width: int  # pixels
     height: int
     near: float  # metres
@@ -102,17 +106,17 @@ class Slots(NamedTuple):
 
 
 @inlined
-def _dot3(ax, ay, az, bx, by, bz):
+def _dot3(ax: Vector, ay: Vector, az: Vector, bx: Vector, by: Vector, bz: Vector) -> Vector:
     return fma(ax, bx, fma(ay, by, az * bz))
 
 
 @inlined
-def _dot(a, b):
+def _dot(a: Vectors, b: Vectors) -> Vector:
     return _dot3(a[0], a[1], a[2], b[0], b[1], b[2])
 
 
 @inlined
-def _rotation(unit):
+def _rotation(unit: Vectors) -> Vectors:
     """Unit quaternion to the nine entries of its matrix, row by row."""
     w, x, y, z = unit
     return (
@@ -129,19 +133,19 @@ def _rotation(unit):
 
 
 @inlined
-def _inverse_length(quat):
+def _inverse_length(quat: Vectors) -> Vector:
     w, x, y, z = quat
     return 1.0 / sqrt(fma(w, w, fma(x, x, fma(y, y, fma(z, z, 1e-24)))))
 
 
 @inlined
-def _normalized(quat):
+def _normalized(quat: Vectors) -> Vectors:
     length = _inverse_length(quat)
     return quat[0] * length, quat[1] * length, quat[2] * length, quat[3] * length
 
 
 @inlined
-def _in_camera(camera, k, x, y, z):
+def _in_camera(camera: Array, k: int, x: Vector, y: Vector, z: Vector) -> Vectors:
     """World point to camera axes, metres."""
     return (
         _dot3(camera[k], camera[k + 1], camera[k + 2], x, y, z) + camera[k + 9],
@@ -151,7 +155,7 @@ def _in_camera(camera, k, x, y, z):
 
 
 @inlined
-def _jacobian(camera, k, x, y, inverse_z):
+def _jacobian(camera: Array, k: int, x: Vector, y: Vector, inverse_z: Vector) -> Vectors:
     """∂(pixel)/∂(camera point): fx/z, -fx x/z², fy/z, -fy y/z², with x/z and y/z clamped a little outside the image."""
     fx, fy = camera[k + 12], camera[k + 13]
     x_slope = minimum(camera[k + 17], maximum(camera[k + 16], x * inverse_z))
@@ -161,7 +165,7 @@ def _jacobian(camera, k, x, y, inverse_z):
 
 
 @inlined
-def _jacobian_times_rotation(camera, k, jacobian):
+def _jacobian_times_rotation(camera: Array, k: int, jacobian: Vectors) -> Vectors:
     """A = J R [2, 3], row by row."""
     jxx, jxz, jyy, jyz = jacobian
     return (
@@ -175,7 +179,7 @@ def _jacobian_times_rotation(camera, k, jacobian):
 
 
 @inlined
-def _covariance_root(a, rotation, scale):
+def _covariance_root(a: Vectors, rotation: Vectors, scale: Vectors) -> tuple[Vectors, Vectors]:
     """U = A R(quat) diag(scales) [2, 3] as its two rows: the sharp screen covariance is U Uᵀ."""
     a00, a01, a02, a10, a11, a12 = a
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation
@@ -193,7 +197,7 @@ def _covariance_root(a, rotation, scale):
 
 
 @inlined
-def _screen_covariance(u, v):
+def _screen_covariance(u: Vectors, v: Vectors) -> Vectors:
     """Σ + εI (xx, xy, yy), its determinant, and det Σ."""
     xx, xy, yy = _dot(u, u), _dot(u, v), _dot(v, v)
     normal = (u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0])
@@ -202,19 +206,19 @@ def _screen_covariance(u, v):
 
 
 @inlined
-def _first_of_block(block, count):
+def _first_of_block(block: int, count: int) -> int:
     """Blocks of 16; the last one overlaps its neighbour rather than reach past the end."""
     return min(block * 16, count - 16)
 
 
 @kernel
-def project(worker, workers, setup, camera, gaussians, projected):
+def project(worker: int, workers: int, setup: Setup, camera: Array, gaussians: Gaussians, projected: Projected) -> None:
     """Fill ``projected`` (Projected) from ``gaussians`` (Gaussians) and ``camera`` [V * CAMERA_ROW]."""
-    blocks = (setup.count + 15) // 16
+    blocks = (setup.splats + 15) // 16
     for item in range(worker * setup.views * blocks // workers, (worker + 1) * setup.views * blocks // workers):
         view = item // blocks
-        first = _first_of_block(item - view * blocks, setup.count)
-        g, out, k = view // setup.views_per_scene * setup.count + first, view * setup.count + first, view * CAMERA_ROW
+        first = _first_of_block(item - view * blocks, setup.splats)
+        g, out, k = view // setup.views_per_scene * setup.splats + first, view * setup.splats + first, view * CAMERA_ROW
 
         px, py, pz = load3(gaussians.means, 3 * g)
         x, y, z = _in_camera(camera, k, px, py, pz)
@@ -248,12 +252,23 @@ def project(worker, workers, setup, camera, gaussians, projected):
         ellipse = (half_width, half_height, xy / yy * half_height, xy / xx, cutoff * determinant / xx)
         loss = determinant / (xx * xx)
         store_columns(
-            projected.rows, ROW * out, (mean_x, mean_y) + exponent + (red, green, blue, z) + ellipse + (loss,)
+            projected.rows,
+            ROW * out,
+            (mean_x, mean_y) + exponent + (red, green, blue, z) + ellipse + (loss,),  # noqa: RUF005 (numba)
         )
 
 
 @inlined
-def _store_box(setup, boxes, out, visible, mean_x, mean_y, half_width, half_height):
+def _store_box(
+    setup: Setup,
+    boxes: Array,
+    out: int,
+    visible: Mask,
+    mean_x: Vector,
+    mean_y: Vector,
+    half_width: Vector,
+    half_height: Vector,
+) -> Mask:
     """Write the rectangle of tiles that the ellipse's box touches; returns which Gaussians touch any."""
     columns = np.float32((setup.width + TILE_WIDTH - 1) // TILE_WIDTH)
     rows = np.float32((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
@@ -269,7 +284,7 @@ def _store_box(setup, boxes, out, visible, mean_x, mean_y, half_width, half_heig
 
 
 @inlined
-def _summed_rows(keys, slots, first, block):
+def _summed_rows(keys: Array, slots: Slots, first: int, block: Array) -> Vectors:
     """The gradient rows that the tiles wrote for 16 Gaussians, summed and transposed.
 
     The order of summation depends on nothing but the scene, so gradients repeat bit by bit on any number of workers.
@@ -284,7 +299,18 @@ def _summed_rows(keys, slots, first, block):
 
 
 @inlined
-def _covariance_gradient(xx, xy, yy, determinant, sharp, antialiased, v_log, v_xx, v_xy, v_yy):
+def _covariance_gradient(
+    xx: Vector,
+    xy: Vector,
+    yy: Vector,
+    determinant: Vector,
+    sharp: Vector,
+    antialiased: bool,
+    v_log: Vector,
+    v_xx: Vector,
+    v_xy: Vector,
+    v_yy: Vector,
+) -> Vectors:
     """From Σα-weighted moments of the pixels' offsets to the gradient of the screen covariance (xx, xy, yy).
 
     With Q = (Σ + εI)⁻¹: ∂L/∂Q = −½ moments and ∂L/∂Σ = −Q ∂L/∂Q Q; the antialiased opacity adds ½ log(det Σ · det Q).
@@ -303,7 +329,7 @@ def _covariance_gradient(xx, xy, yy, determinant, sharp, antialiased, v_log, v_x
 
 
 @inlined
-def _quat_gradient(quat, unit, m):
+def _quat_gradient(quat: Vectors, unit: Vectors, m: Vectors) -> Vectors:
     """Gradient [9] of the rotation matrix to the raw quaternion, through its normalisation."""
     w, x, y, z = unit
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = m
@@ -322,7 +348,16 @@ def _quat_gradient(quat, unit, m):
 
 
 @inlined
-def _point_gradient(camera, k, point, inverse_z, v_mean_x, v_mean_y, v_depth, v_jacobian):
+def _point_gradient(
+    camera: Array,
+    k: int,
+    point: Vectors,
+    inverse_z: Vector,
+    v_mean_x: Vector,
+    v_mean_y: Vector,
+    v_depth: Vector,
+    v_jacobian: Vectors,
+) -> Vectors:
     """Gradients of pixel mean, depth and Jacobian to the camera point."""
     x, y, _ = point
     jxx, jxz, jyy, jyz = _jacobian(camera, k, x, y, inverse_z)
@@ -340,7 +375,7 @@ def _point_gradient(camera, k, point, inverse_z, v_mean_x, v_mean_y, v_depth, v_
 
 
 @inlined
-def _camera_gradient(point, v_point, jacobian, v_a, seen):
+def _camera_gradient(point: Vectors, v_point: Vectors, jacobian: Vectors, v_a: Vectors, seen: Mask) -> Vector:
     """Gradient of a view's rotation (9) and translation (3), summed over 16 Gaussians."""
     px, py, pz = point
     v_x, v_y, v_z = v_point
@@ -365,8 +400,10 @@ def _camera_gradient(point, v_point, jacobian, v_a, seen):
 
 
 @inlined
-def _view_backward(setup, camera, view, world, rotation, scale, sums, seen):
-    """One view's gradients of the world point (3) and of M = R(quat) diag(scales) (9), of the pixel mean, the camera."""
+def _view_backward(
+    setup: Setup, camera: Array, view: int, world: Vectors, rotation: Vectors, scale: Vectors, sums: Vectors, seen: Mask
+) -> tuple[Any, ...]:
+    """One view's gradients of the world point (3) and of M = R(quat) diag(scales) (9), and what the camera needs."""
     k = view * CAMERA_ROW
     x, y, z = _in_camera(camera, k, world[0], world[1], world[2])
     inverse_z = 1.0 / select(seen, z, 1.0)
@@ -430,20 +467,31 @@ def _view_backward(setup, camera, view, world, rotation, scale, sums, seen):
 
 
 @kernel
-def project_backward(worker, workers, setup, camera, gaussians, keys, slots, gradients, v_screen, v_cameras):
+def project_backward(
+    worker: int,
+    workers: int,
+    setup: Setup,
+    camera: Array,
+    gaussians: Gaussians,
+    keys: Array,
+    slots: Slots,
+    gradients: Gaussians,
+    v_screen: Array,
+    v_cameras: Array,
+) -> None:
     """Sum the tiles' gradient rows and carry them back to the Gaussians and cameras.
 
     Writes ``gradients`` (Gaussians), ``v_screen`` [V * N * 4] (pixel mean x, y; sum of magnitudes x, y) and
     ``v_cameras`` [blocks * V * 16] (rotation 9, translation 3, unused 4; a partial sum for each block of 16).
     """
-    blocks, scenes = (setup.count + 15) // 16, setup.views // setup.views_per_scene
+    blocks, scenes = (setup.splats + 15) // 16, setup.views // setup.views_per_scene
     block_rows = np.empty(16 * ROW, np.float32)
     zero = broadcast(np.float32(0.0))
     for item in range(worker * scenes * blocks // workers, (worker + 1) * scenes * blocks // workers):
         scene = item // blocks
         block = item - scene * blocks
-        first = _first_of_block(block, setup.count)
-        g = scene * setup.count + first
+        first = _first_of_block(block, setup.splats)
+        g = scene * setup.splats + first
         fresh = lane_numbers() + np.float32(first) >= np.float32(16 * block)  # not already in the block before
 
         world = load3(gaussians.means, 3 * g)
@@ -455,7 +503,7 @@ def project_backward(worker, workers, setup, camera, gaussians, keys, slots, gra
         v_x, v_y, v_z, views_seen = zero, zero, zero, zero
         m00, m01, m02, m10, m11, m12, m20, m21, m22 = zero, zero, zero, zero, zero, zero, zero, zero, zero
         for view in range(scene * setup.views_per_scene, (scene + 1) * setup.views_per_scene):
-            at = view * setup.count + first
+            at = view * setup.splats + first
             seen = load(keys, at) < CULLED
             sums = _summed_rows(keys, slots, at, block_rows)
             if setup.colors_per_view:

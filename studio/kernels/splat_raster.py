@@ -1,12 +1,12 @@
 """Blending of sorted Gaussians into tiles of 16 × 64 pixels, and its gradient; one image row of a tile is one vector.
 
 Front to back, a pixel with transmittance T takes w = αT of each Gaussian's colour and depth and keeps T − w. The rules
-are gsplat's: α = min(0.999, o·exp(−σ)); α below 1/255 is dropped; a Gaussian that would leave T ≤ 1e-4 is not blended and
-ends its pixel. The state of a pixel is one float: its coverage A = 1 − T so far (a sum, so that faint pixels lose no digits),
-negative once it has ended; 64 bits say which rows of a tile still live.
+are gsplat's: α = min(0.999, o·exp(−σ)); α below 1/255 is dropped; a Gaussian that would leave T ≤ 1e-4 is not blended
+and ends its pixel. The state of a pixel is one float: its coverage A = 1 − T so far (a sum, so that faint pixels lose
+no digits), negative once it has ended; 64 bits say which rows of a tile still live.
 
-The backward pass also goes front to back: it repeats the forward pass's arithmetic bit by bit (hence the same decisions)
-and obtains what lies behind a Gaussian as the saved total minus what came before.
+The backward pass also goes front to back: it repeats the forward pass's arithmetic bit by bit (hence the same
+decisions) and obtains what lies behind a Gaussian as the saved total minus what came before.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 
 from studio.kernels.compiled import inlined, kernel
 from studio.kernels.simd import (
+    Array,
+    Vector,
     absolute,
     any_lane,
     broadcast,
@@ -36,7 +38,8 @@ from studio.kernels.simd import (
     store,
     store3,
 )
-from studio.kernels.splat_project import LOG2_ALPHA_MIN, LOG2E, ROW, TILE_HEIGHT, TILE_WIDTH
+from studio.kernels.splat_order import Tiles
+from studio.kernels.splat_project import LOG2_ALPHA_MIN, LOG2E, ROW, TILE_HEIGHT, TILE_WIDTH, Setup
 
 ALPHA_MAX = 0.999
 TRANSMITTANCE_MIN = 1e-4
@@ -56,7 +59,7 @@ class Images(NamedTuple):
 
 
 @inlined
-def _tile_place(setup, tile):
+def _tile_place(setup: Setup, tile: int) -> tuple[int, int, int, int, int]:
     """View, left and top pixel, and how much of a tile lies inside the image."""
     columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
     tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
@@ -67,14 +70,14 @@ def _tile_place(setup, tile):
 
 
 @inlined
-def _tile_count(setup):
+def _tile_count(setup: Setup) -> int:
     columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
     return setup.views * columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
 
 
 @inlined
-def _rows_touched(rows, r, left, top):
-    """Bits of the tile's pixel rows that the Gaussian's ellipse reaches; ``left``, ``top`` is the first pixel centre."""
+def _rows_touched(rows: Array, r: int, left: float, top: float) -> int:
+    """Bits of the tile's pixel rows that the ellipse reaches; ``left``, ``top`` is the first pixel's centre."""
     first = left - rows[r]
     last = first + np.float32(TILE_WIDTH - 1)
     lowest, slope, chord, loss = rows[r + 12], rows[r + 13], rows[r + 14], rows[r + 15]
@@ -91,7 +94,7 @@ def _rows_touched(rows, r, left, top):
 
 
 @inlined
-def _start_pixels(covered, lanes, width, height):
+def _start_pixels(covered: Array, lanes: Vector, width: int, height: int) -> int:
     """Nothing covered yet inside the image, ended outside; returns the bits of the rows that are inside."""
     start = select(lanes < np.float32(width), 0.0, -1.0)
     for y in range(height):
@@ -100,7 +103,17 @@ def _start_pixels(covered, lanes, width, height):
 
 
 @kernel
-def rasterize(worker, workers, setup, counter, scratch, rows, tiles, lasts, images):
+def rasterize(
+    worker: int,
+    workers: int,
+    setup: Setup,
+    counter: Array,
+    scratch: Array,
+    rows: Array,
+    tiles: Tiles,
+    lasts: Array,
+    images: Images,
+) -> None:
     """Blend every tile's list; tiles are handed out by ``counter`` [1].
 
     ``lasts`` [V * tiles] receives how far into its list a tile had to read; ``scratch`` [workers, planes, TILE_PIXELS].
@@ -163,7 +176,20 @@ def rasterize(worker, workers, setup, counter, scratch, rows, tiles, lasts, imag
 
 
 @inlined
-def _write_tile(setup, images, view, left, top, width, height, covered, red, green, blue, depth):
+def _write_tile(
+    setup: Setup,
+    images: Images,
+    view: int,
+    left: int,
+    top: int,
+    width: int,
+    height: int,
+    covered: Array,
+    red: Array,
+    green: Array,
+    blue: Array,
+    depth: Array,
+) -> None:
     """Copy a tile into the images; the depth image is the blended depth divided by α."""
     for y in range(height):
         k, pixel = y * TILE_WIDTH, (view * setup.height + top + y) * setup.width + left
@@ -185,7 +211,17 @@ def _write_tile(setup, images, view, left, top, width, height, covered, red, gre
 
 
 @inlined
-def _read_tile(setup, images, cotangents, view, left, top, width, height, planes):
+def _read_tile(
+    setup: Setup,
+    images: Images,
+    cotangents: Images,
+    view: int,
+    left: int,
+    top: int,
+    width: int,
+    height: int,
+    planes: tuple[Array, ...],
+) -> None:
     """What the backward pass must know of a tile's pixels.
 
     ``planes``: cotangents of red, green, blue and α; the depth image and its cotangent over α (depth is D/α, so that a
@@ -221,11 +257,23 @@ def _read_tile(setup, images, cotangents, view, left, top, width, height, planes
 
 
 @kernel
-def rasterize_backward(worker, workers, setup, counter, scratch, rows, tiles, lasts, images, cotangents, gradients):
+def rasterize_backward(
+    worker: int,
+    workers: int,
+    setup: Setup,
+    counter: Array,
+    scratch: Array,
+    rows: Array,
+    tiles: Tiles,
+    lasts: Array,
+    images: Images,
+    cotangents: Images,
+    gradients: Array,
+) -> None:
     """Write the gradient row of every list entry: ``gradients`` [M * ROW]. Without depth's cotangent leave it empty.
 
-    A row holds ∂L/∂(red, green, blue, depth), then with G = ∂L/∂(ln α) of each pixel the moments ΣG, ΣG dx, ΣG dy, ΣG dx²,
-    ΣG dx dy, ΣG dy², and Σ|∂L/∂mean x|, Σ|∂L/∂mean y|.
+    A row holds ∂L/∂(red, green, blue, depth), then with G = ∂L/∂(ln α) of each pixel the moments ΣG, ΣG dx, ΣG dy,
+    ΣG dx², ΣG dx dy, ΣG dy², and Σ|∂L/∂mean x|, Σ|∂L/∂mean y|.
     """
     mine, with_depth = scratch[worker], cotangents.depth.size > 0
     planes = (mine[0], mine[1], mine[2], mine[3], mine[4], mine[5], mine[6])

@@ -59,7 +59,7 @@ def rasterize_reference(
         for value in (means, quats, scales, opacities, colors)
     ]
     renders = [
-        _render_view(*(value[scene] for value in scenes), camera[view], sh_degree, antialiased, near)
+        _render_view([value[scene] for value in scenes], camera[view], sh_degree, antialiased, near)
         for scene in range(len(scenes[0]))
         for view in ([scene] if paired else range(len(camera)))
     ]
@@ -69,17 +69,14 @@ def rasterize_reference(
 
 
 def _render_view(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
+    splats: list[Tensor],
     camera: Camera,
     sh_degree: int | None,
     antialiased: bool,
     near: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One scene [N, …] in one camera: rgb, alpha, depth, decided."""
+    """One scene (means [N, 3], quats, scales, opacities, colors) in one camera: rgb, alpha, depth, decided."""
+    means, quats, scales, opacities, colors = splats
     if sh_degree is not None:
         colors = sh_colors_reference(means, colors, camera.centers[0], sh_degree)
     in_camera = means @ camera.viewmats[0, :3, :3].T + camera.viewmats[0, :3, 3]

@@ -11,7 +11,7 @@ from studio.cameras import Camera, intrinsics, orbit
 def random_splats(
     count: int, seed: int, *, scenes: int = 1, sh_degree: int | None = None, size: float = 0.15
 ) -> list[Tensor]:
-    """means, quats, scales, opacities, colors [scenes, N, …] in a ball of radius ~1: thin and thick, faint and opaque."""
+    """means, quats, scales, opacities, colors [scenes, N, …] in a ball of radius ~1: thin, thick, faint, opaque."""
     random = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

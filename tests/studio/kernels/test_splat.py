@@ -238,10 +238,12 @@ def test_processors_without_avx512_or_fma(tmp_path):
     """The same picture from code compiled for an old processor."""
     if os.uname().machine != "x86_64":
         pytest.skip("names of x86-64 processors")
-    program = (
-        "import sys, torch; from tests.studio.kernels.scenes import random_splats, ring; from studio.kernels.splat import rasterize_splats\n"
-        "torch.save(rasterize_splats(*random_splats(90, seed=3), ring(1, 40, 70)).rgb, sys.argv[1])"
-    )
+    program = """
+import sys, torch
+from studio.kernels.splat import rasterize_splats
+from tests.studio.kernels.scenes import random_splats, ring
+torch.save(rasterize_splats(*random_splats(90, seed=3), ring(1, 40, 70)).rgb, sys.argv[1])
+"""
     env = dict(os.environ, NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES="", STUDIO_CACHE=str(tmp_path / "with spaces"))
     env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[3]), env.get("PYTHONPATH", "")])
     done = subprocess.run(
