@@ -36,7 +36,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
     if not done:
         raise StudioError(f"cannot encode {path}", got=path.suffix, expected=".png or .jpg")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)  # not ndarray.tofile, whose error does not say that the disk is full
+    path.write_bytes(data.tobytes())  # not ndarray.tofile, whose error does not say that the disk is full
 
 
 def to_uint8(
