@@ -129,38 +129,45 @@ class Viewer:
         server, session = self._server, self._session
         server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=_BRAND)
         server.gui.main_panel.dock_right()
+        if len(self._avatar.space):
+            reset = server.gui.add_button("Reset all", color="gray", hint="Expression and pose as they rest (R)")
+            reset.on_click(lambda _: self._reset())
         tabs = server.gui.add_tab_group()
-        face: FacePanel | None = None
         if track is not None:
             with tabs.add_tab("Play", viser.Icon.PLAYER_PLAY):
                 self._player = PlayPanel(server, session, track, self._show_dials)
         if len(self._avatar.space):
             with tabs.add_tab("Face", viser.Icon.MOOD_SMILE):
-                face = FacePanel(server, session, self._avatar.code_range)
-                self._boards.append(face.board)
+                self._boards.append(FacePanel(server, session, self._avatar.code_range, self._pause).board)
             with tabs.add_tab("Pose", viser.Icon.ROTATE):
-                self._boards.append(DialBoard(server, session, pose_dials(session.rest), ("Head", "Neck")))
+                self._boards.append(DialBoard(server, session, pose_dials(session.rest), ("Head", "Neck"), self._pause))
         with tabs.add_tab("Look", viser.Icon.EYE):
             has_footage = self._avatar.background is not None
             look = LookPanel(server, session, self._gallery, self._viewpoints, has_footage)
         if has_footage:
             server.on_client_connect(look.fit_capture)
-        _add_shortcuts(server, look, face, self._player)
+        self._add_shortcuts(look)
+
+    def _add_shortcuts(self, look: LookPanel) -> None:
+        """Keys for what is done most; they also stand in the browser's command palette."""
+        add = self._server.gui.add_command
+        add("Look from the front", hotkey="F").on_trigger(lambda event: look.to_front(event.client))
+        add("Look from the capture's camera", hotkey="C").on_trigger(lambda event: look.to_capture(event.client))
+        add("Save picture", hotkey="P").on_trigger(lambda event: look.save_picture(event.client))
+        add("Reset all", hotkey="R").on_trigger(lambda _: self._reset())
+        if self._player is not None:
+            player = self._player
+            add("Play or pause", hotkey="space").on_trigger(lambda _: player.toggle())
 
     def _show_dials(self) -> None:
         for board in self._boards:
             board.show()
 
+    def _pause(self) -> bool:
+        """Stop a track that plays, so that a person can take over; says whether one did."""
+        return self._player is not None and self._player.pause()
 
-def _add_shortcuts(
-    server: viser.ViserServer, look: LookPanel, face: FacePanel | None, player: PlayPanel | None
-) -> None:
-    """Keys for what is done most; they also stand in the browser's command palette."""
-    add = server.gui.add_command
-    add("Look from the front", hotkey="F").on_trigger(lambda event: look.to_front(event.client))
-    add("Look from the capture's camera", hotkey="C").on_trigger(lambda event: look.to_capture(event.client))
-    add("Save picture", hotkey="P").on_trigger(lambda event: look.save_picture(event.client))
-    if face is not None:
-        add("Reset face", hotkey="R").on_trigger(lambda _: face.reset())
-    if player is not None:
-        add("Play or pause", hotkey="space").on_trigger(lambda _: player.toggle())
+    def _reset(self) -> None:
+        self._pause()
+        self._session.pose(lambda _: self._session.rest)
+        self._show_dials()

@@ -89,7 +89,7 @@ def face_dials(code_range: CodeRange) -> list[Dial]:
     sides = sorted(space.channels, key=_side_order(space))
     dials = [_with_seen(_channel_dial(space, channel), code_range) for channel in sides]
     if set(_GAZE_CHANNELS) <= set(space.channels):
-        dials = [_gaze_dial(space, "Sideways", _SIDEWAYS), _gaze_dial(space, "Up", _UPWARD), *dials]
+        dials = [_gaze_dial(space, "Both sideways", _SIDEWAYS), _gaze_dial(space, "Both up", _UPWARD), *dials]
     return sorted(dials, key=lambda dial: REGION_ORDER.index(dial.group))
 
 
@@ -183,7 +183,7 @@ def _gaze_dial(space: CodeSpace, label: str, channels: tuple[tuple[str, str], tu
         return replace(codes, expression=expression)
 
     hint = "both eyes, " + ("to the subject's left" if channels is _SIDEWAYS else "upwards")
-    return Dial(f"gaze{label}", label, "Gaze", -1.0, 1.0, 0.02, hint, read, write)
+    return Dial(f"gaze{label.split()[-1].capitalize()}", label, "Gaze", -1.0, 1.0, 0.02, hint, read, write)
 
 
 def _label(channel: str) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from studio.avatar import Avatar, RenderOutput
 from studio.cameras import Camera, focal_from_fov, intrinsics, look_at
+from studio.codes import Codes
 from studio.rotations import quat_to_matrix, rigid, rigid_inverse
 
 # A portrait lens: near perspective makes noses large.
@@ -82,7 +83,7 @@ class Viewpoints:
     """The places worth starting from.
 
     Args:
-        front: before the face.
+        front: before the face where it rests; the same as ``capture`` for what has no face.
         front_fov: vertical field of view there, radians.
         capture: where the avatar's own camera stands, looking along the middle of its image.
         camera: the avatar's own camera, whose principal point may be anywhere.
@@ -111,6 +112,10 @@ class Viewpoints:
         """How near and how far from the avatar, metres, there is something to see."""
         distances = [float((place.position - place.target).norm()) for place in (self.front, self.capture)]
         return 0.1 * min(distances), 5.0 * max(distances)
+
+    def before(self, codes: Codes) -> Place:
+        """In front of the face where it is in a state."""
+        return self.front if self.front is self.capture else _before_face(codes.head_to_world)
 
     def capture_fov(self, aspect: float) -> float:
         """Vertical field of view at which a window (width / height) just holds the whole image of the own camera."""

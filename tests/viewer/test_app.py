@@ -106,6 +106,24 @@ def test_playing_moves_picture_and_sliders_and_scrubbing_stays(browser: Browser,
     browser.wait(lambda: red(browser) < 15 and shows(browser, SIZE))
 
 
+def test_a_hand_on_a_slider_takes_over_from_the_track(browser: Browser) -> None:
+    browser.click("Space")
+    browser.wait(lambda: browser.value("Frame") > 5)
+    browser.turn("jawOpen", 1.0)
+    browser.wait(lambda: red(browser) > 240 and shows(browser, SIZE))
+    assert browser.widgets[browser.find("Space")]["props"]["label"] == "Play"
+    assert browser.value("jawOpen") == 1.0
+    browser.click("Expression and pose as they rest")
+    browser.wait(lambda: red(browser) < 15 and browser.value("jawOpen") == 0.0)
+
+
+def test_presets_make_a_face_and_say_what_was_never_seen(browser: Browser) -> None:
+    browser.turn("Try", "Surprise")
+    browser.wait(lambda: browser.value("jawOpen") == 0.45 and red(browser) > 90)
+    said = [str(widget["props"].get("_markdown")) for widget in browser.widgets.values()]
+    assert any("Beyond the recording" in text and "eyeWideLeft" in text for text in said)
+
+
 def test_the_captures_camera_shows_the_footage(browser: Browser) -> None:
     browser.click("As the recording saw it")
     browser.wait(lambda: len(browser.camera_moves) >= 3)

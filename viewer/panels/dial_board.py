@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from functools import reduce
 
@@ -14,9 +13,6 @@ from viewer.controls import Dial, reset
 from viewer.panels.widgets import set_value
 from viewer.session import Session
 
-# Sliders follow a playing track this often: more would only cost the browser time that the picture needs.
-_FOLLOW_SECONDS = 0.15
-
 
 class DialBoard:
     """A folder of sliders for each group of dials.
@@ -26,6 +22,7 @@ class DialBoard:
         session: the state that they turn and follow.
         dials: in the order of the folders.
         opened: the groups whose folders start open.
+        let_go: called when a person moves a slider: stops what else moves them, and says whether something did.
         mirrors: whether a slider moves its twin on the other side of the face, asked each time.
     """
 
@@ -35,13 +32,14 @@ class DialBoard:
         session: Session,
         dials: list[Dial],
         opened: tuple[str, ...],
+        let_go: Callable[[], bool],
         mirrors: Callable[[], bool] = lambda: False,
     ) -> None:
         self._session = session
         self._dials = {dial.name: dial for dial in dials}
         self._sliders: dict[str, viser.GuiSliderHandle[float]] = {}
         self._lock = threading.Lock()
-        self._followed_at = 0.0
+        self._let_go = let_go
         self._mirrors = mirrors
         for group in dict.fromkeys(dial.group for dial in dials):
             members = [dial for dial in dials if dial.group == group]
@@ -49,7 +47,6 @@ class DialBoard:
                 for dial in members:
                     self._add_slider(server, dial)
                 self._add_reset(server, group, members)
-        session.on_change(self._follow)
 
     @property
     def dials(self) -> list[Dial]:
@@ -59,13 +56,8 @@ class DialBoard:
         """Set every slider to the state on show."""
         with self._lock:
             codes = self._session.scene.codes
-            self._followed_at = time.monotonic()
             for name, slider in self._sliders.items():
                 set_value(slider, self._dials[name].shown(codes))
-
-    def _follow(self) -> None:
-        if time.monotonic() - self._followed_at >= _FOLLOW_SECONDS:
-            self.show()
 
     def _add_slider(self, server: viser.ViserServer, dial: Dial) -> None:
         value = dial.shown(self._session.scene.codes)
@@ -84,6 +76,9 @@ class DialBoard:
     def _turn(self, dial: Dial) -> None:
         """A person moved a slider: take where it stands by now, for events may overtake each other."""
         slider = self._sliders[dial.name]
+        wish = slider.value
+        if self._let_go():
+            set_value(slider, wish)
         twin = self._dials.get(dial.twin or "") if self._mirrors() else None
         turned = [dial] if twin is None else [dial, twin]
 

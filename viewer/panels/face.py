@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import viser
 
 from studio.code_range import CodeRange
-from viewer.controls import face_dials, reset
+from viewer.controls import face_dials
 from viewer.panels.dial_board import DialBoard
 from viewer.presets import presets_for, wear
 from viewer.session import Session
@@ -21,29 +23,27 @@ class FacePanel:
         server: where the controls are added.
         session: the state that they change.
         code_range: of the recording that the avatar was learned from.
+        let_go: as for the sliders, see ``DialBoard``.
     """
 
-    def __init__(self, server: viser.ViserServer, session: Session, code_range: CodeRange) -> None:
+    def __init__(
+        self, server: viser.ViserServer, session: Session, code_range: CodeRange, let_go: Callable[[], bool]
+    ) -> None:
         self._session = session
+        self._let_go = let_go
         gui = server.gui
         names = presets_for(session.rest.space)
         faces = gui.add_button_group("Try", names, visible=bool(names))
         both = gui.add_checkbox("Both sides", True, hint="Left and right move together")
-        everything = gui.add_button("Reset face", color="gray", hint="R")
         self._beyond = gui.add_markdown("", visible=False)
-        self.board = DialBoard(server, session, face_dials(code_range), _OPEN_FOLDERS, lambda: both.value)
+        self.board = DialBoard(server, session, face_dials(code_range), _OPEN_FOLDERS, let_go, lambda: both.value)
         faces.on_click(lambda _: self.wear(faces.value))
-        everything.on_click(lambda _: self.reset())
         session.on_change(self._warn)
 
     def wear(self, preset: str) -> None:
         """Make a face."""
+        self._let_go()
         self._session.pose(lambda codes: wear(codes, self._session.rest, preset))
-        self.board.show()
-
-    def reset(self) -> None:
-        """Back to the avatar's own neutral face."""
-        self._session.pose(lambda codes: reset(codes, self._session.rest, self.board.dials))
         self.board.show()
 
     def _warn(self) -> None:

@@ -57,9 +57,9 @@ class LookPanel:
             self._gallery.save_picture(client)
 
     def to_front(self, client: viser.ClientHandle | None) -> None:
-        """Put a browser's camera before the face."""
+        """Put a browser's camera before the face where it is now."""
         if client is not None:
-            _put(client, self._viewpoints.front, self._viewpoints.front_fov)
+            _put(client, self._viewpoints.before(self._session.scene.codes), self._viewpoints.front_fov)
 
     def to_capture(self, client: viser.ClientHandle | None) -> None:
         """Put a browser's camera where the avatar was recorded."""

@@ -14,8 +14,8 @@ from viewer.playback import Clock, Player
 from viewer.session import Session
 
 _SPEEDS = ("0.1×", "0.25×", "0.5×", "1×", "2×")
-# The scrubber follows this often while the track plays.
-_FOLLOW_SECONDS = 0.1
+# Controls follow a playing track this often: more would only cost the browser time that the picture needs.
+_FOLLOW_SECONDS = 0.15
 
 
 class PlayPanel:
@@ -25,15 +25,15 @@ class PlayPanel:
         server: where the controls are added.
         session: receives the state of each frame.
         track: codes in the avatar's space, in its world.
-        on_rest: called when a frame is shown that stays (paused, or scrubbed to), so that others can catch up.
+        on_follow: called now and then while it plays, and at the end, so that other controls can catch up.
     """
 
     def __init__(
-        self, server: viser.ViserServer, session: Session, track: CodeTrack, on_rest: Callable[[], None]
+        self, server: viser.ViserServer, session: Session, track: CodeTrack, on_follow: Callable[[], None]
     ) -> None:
         self._session = session
         self._track = track
-        self._on_rest = on_rest
+        self._on_follow = on_follow
         self._followed_at = 0.0
         self._lock = threading.Lock()
         self._add_controls(server)
@@ -47,11 +47,13 @@ class PlayPanel:
             self.player.play()
             self._refresh()
 
-    def pause(self) -> None:
-        """Stop on the frame that is on."""
-        if self.player.clock.is_playing:
+    def pause(self) -> bool:
+        """Stop on the frame that is on; says whether it was playing."""
+        was_playing = self.player.clock.is_playing
+        if was_playing:
             self.player.pause()
             self._refresh()
+        return was_playing
 
     def close(self) -> None:
         self.player.close()
@@ -83,6 +85,7 @@ class PlayPanel:
             self._followed_at = time.monotonic()
             set_value(self._scrubber, frame)
             self._time.content = self._time_text(frame)
+        self._on_follow()
 
     def _refresh(self) -> None:
         """Controls as they must be after playing began or ended."""
@@ -91,7 +94,6 @@ class PlayPanel:
         self._play.icon = viser.Icon.PLAYER_PAUSE if is_playing else viser.Icon.PLAYER_PLAY
         if not is_playing:
             self._follow(self.player.frame)
-            self._on_rest()
 
     def _time_text(self, frame: int) -> str:
         seconds, total = frame / self._track.fps, len(self._track) / self._track.fps
