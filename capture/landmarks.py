@@ -40,6 +40,10 @@ class Landmarks:
     def __len__(self) -> int:
         return len(self.valid)
 
+    def only(self, frames: np.ndarray) -> Landmarks:
+        """A selection of the frames, by index."""
+        return Landmarks(self.points[frames], self.scores[frames], self.valid[frames])
+
     def in_window(self, corner: np.ndarray, scale: float) -> Landmarks:
         """In pixels of a window with its top left at ``corner`` [2], resized by ``scale``."""
         offset = np.array([*corner, 0.0], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Ingest of an ordinary clip: a face-centred square window of one camera, with background, sound and landmarks."""
+"""Ingest of an ordinary clip: a face-centred square window of one camera, with mattes, background and sound."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from capture.landmarks import Landmarks, find_landmarks
+from capture.separation import alphas, learn_separation
 from studio.cameras import Camera, focal_from_fov, intrinsics
 from studio.captures import Split, capture_body, write_cameras
 from studio.errors import StudioError
 from studio.folders import Manifest, content_hash, require_new, write_folder
 from studio.logs import progress, say
 from studio.media.audio import write_wav
-from studio.media.images import write_image
+from studio.media.images import read_image, write_image
 from studio.media.video_reader import VideoInfo, probe, read_audio, read_frames
 
 CAMERA_ID = "0"
@@ -165,10 +166,18 @@ def _manifest(source: Path, info: VideoInfo, window: Window, count: int) -> Mani
 
 
 def _write_images(folder: Path, images: Iterator[np.ndarray], landmarks: Landmarks) -> None:
-    samples = []
-    step = max(len(landmarks) // 80, 1)
-    for index, image in enumerate(progress(images, "images", len(landmarks))):
-        write_image(folder / "images" / CAMERA_ID / f"{index:05d}.png", image)
-        if index % step == 0:
-            samples.append(image)
-    write_image(folder / "background" / f"{CAMERA_ID}.png", np.median(samples, axis=0).astype(np.uint8))
+    def path(kind: str, frame: int) -> Path:
+        return folder / kind / CAMERA_ID / f"{frame:05d}.png"
+
+    def read(frame: int) -> np.ndarray:
+        return read_image(path("images", frame))
+
+    for frame, image in enumerate(progress(images, "images", len(landmarks))):
+        write_image(path("images", frame), image)
+    separation = learn_separation(read, landmarks)
+    for frame, alpha in enumerate(progress(alphas(read, landmarks, separation), "mattes", len(landmarks))):
+        write_image(path("alpha", frame), alpha)
+    if separation.background.static:
+        seen = separation.background.seen
+        write_image(folder / "background" / f"{CAMERA_ID}.png", separation.background.image)
+        write_image(folder / "background" / f"{CAMERA_ID}_seen.png", (seen * 255).astype(np.uint8))

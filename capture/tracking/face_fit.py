@@ -20,7 +20,6 @@ POSE = 6
 _NOISE = 0.03  # of the inter-ocular distance: error of a landmark, with its strong correlation to its neighbours
 _GAP_NOISE = 0.008  # the same for the distance of lips or lids
 _HUBER = 2.0  # in units of the noise
-_SCORE_SPREAD = 0.25  # how far a channel may be from MediaPipe's score
 _OFFSET_SPREAD = 0.0015  # metres
 _LOG_FOCAL_SPREAD = 0.25
 _PIN = 1e5  # precision that holds a channel at the end of its range
@@ -248,7 +247,7 @@ def _shared_step(basis: LandmarkBasis, seen: Observation, fit: FaceFit, *, free_
     shared = (information[:, own:, own:] - coupling.transpose(1, 2) @ solved[..., :-1]).sum(0)
     right = (gradient[:, own:] - (coupling.transpose(1, 2) @ solved[..., -1:])[..., 0]).sum(0)
     # Landmarks of one clip repeat the same errors, so frames count as a few independent looks, not hundreds.
-    looks = min(len(seen.points), 20) / len(seen.points)
+    looks = min(len(seen.points), 2) / len(seen.points)
     shared, right = shared * looks, right * looks
     log_focal = torch.log(fit.K[0, 0] / seen.K[0, 0]).double()
     prior = torch.cat((torch.ones(I), torch.tensor([_LOG_FOCAL_SPREAD**-2 if free_focal else 1e12]))).double()

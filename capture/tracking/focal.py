@@ -21,7 +21,6 @@ def estimate_focal(
     """Focal length in pixels; it stays near the guess when the head hardly moves."""
     chosen = np.flatnonzero(landmarks.valid)
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(_FRAMES, len(chosen))).round().astype(int)]
-    part = Landmarks(landmarks.points[chosen], landmarks.scores[chosen], landmarks.valid[chosen])
-    seen, depth_points = observe(part, basis, K)
+    seen, depth_points = observe(landmarks.only(chosen), basis, K)
     fit, _ = fit_frames(basis, seen, begin(basis, seen, depth_points), rounds=3)
     return float(fit_shared(basis, seen, fit, free_focal=True, rounds=8).K[0, 0])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +16,7 @@ from capture.tracking.landmark_basis import LandmarkBasis
 _SCORE_SPREAD = 0.25  # how far a channel may be from MediaPipe's score
 # Landmarks hardly show these, and the network scores them near 0 at all times.
 _UNSEEN = {"tongueOut": 0.01, "cheekPuff": 0.08, "jawForward": 0.08, "noseSneerLeft": 0.12, "noseSneerRight": 0.12}
+_GAZE_SPREAD = 0.02
 _UNSEEN |= {"cheekSquintLeft": 0.12, "cheekSquintRight": 0.12}
 
 
@@ -28,3 +32,12 @@ def observe(
         spread[basis.space.index(name)] = value
     unit = float(np.median(landmarks.interocular()))
     return Observation(points[..., :2], torch.from_numpy(landmarks.scores), spread, K, unit), points
+
+
+def with_gaze(seen: Observation, channels: Mapping[int, Tensor]) -> Observation:
+    """The observation with eyeLook channels (index -> [T]) that are known."""
+    scores, spread = seen.scores.clone(), seen.spread.clone()
+    for index, values in channels.items():
+        scores[:, index] = values
+        spread[index] = _GAZE_SPREAD
+    return replace(seen, scores=scores, spread=spread)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from capture.landmarks import Landmarks
-from capture.tracking.face_fit import FaceFit, begin, fit_frames, fit_shared
+from capture.landmarks import Landmarks, find_landmarks
+from capture.tracking.face_fit import FaceFit, Observation, begin, fit_frames, fit_shared
+from capture.tracking.gaps import fill_poses, fill_values
+from capture.tracking.gaze import find_gaze, gaze_channels
 from capture.tracking.landmark_basis import LandmarkBasis
-from capture.tracking.observe import observe
+from capture.tracking.observe import observe, with_gaze
+from capture.tracking.patches import Patches
+from capture.tracking.steady import steady
+from capture.tracking.surface_alignment import SkinPoints, align_poses
+from capture.tracking.torso import cut_out, neck_codes, shade_behind, track_torso
 from studio.captures import Capture
 from studio.codes import Codes, CodeTrack
-from studio.folders import content_hash
+from studio.folders import content_hash, require_new
 from studio.heads.mediapipe_points import GROUPS
-from studio.heads.model import HeadModel
+from studio.heads.model import JOINTS, HeadModel
 from studio.logs import say
 from studio.rotations import rigid, rigid_inverse
+
+_REACH_SECONDS = 0.08  # over which a face that holds still is averaged
+_CALM = 0.006  # of the distance of the eyes: noise of fitted landmarks
+_FINE, _BROAD = 0.008, 0.12  # of the face's size: blurs between which the skin's detail is kept
 
 
 @dataclass(frozen=True)
@@ -30,56 +42,131 @@ class TrackConfig:
     Args:
         name: name of the track within the capture.
         camera: index of the camera that is looked through.
+        align: refine head poses by the pixels of the skin.
+        torso: follow shoulders and clothes (needs mattes).
     """
 
     name: str = "fitted"
     camera: int = 0
+    align: bool = True
+    torso: bool = True
 
 
 def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None = None) -> Path:
-    """Track the face of a capture and write ``tracks/<name>``.
+    """Track the face and torso of a capture and write ``tracks/<name>``.
+
+    Extras of the track: identity [I] in standard deviations, landmarks [T, 478, 2] pixels (zero without a face).
 
     Returns:
         The track's folder.
 
     Raises:
-        StudioError: no landmarks, a head model without MediaPipe's points, or a track of that name exists.
+        StudioError: no face, a head model without MediaPipe's points, or a track of that name exists.
     """
     config = config or TrackConfig()
-    landmarks = Landmarks.load(capture.folder / "landmarks.npz")
+    folder = capture.folder / "tracks" / config.name
+    require_new(folder, next=f"choose another name than {config.name}")
+    landmarks = _landmarks(capture, config.camera)
+    known = np.flatnonzero(landmarks.valid)
+    part = landmarks.only(known)
     camera = capture.cameras[config.camera]
     basis = LandmarkBasis.of(head)
-    known = np.flatnonzero(landmarks.valid)
-    part = Landmarks(landmarks.points[known], landmarks.scores[known], landmarks.valid[known])
     seen, depth_points = observe(part, basis, camera.Ks[0])
-    fit = begin(basis, seen, depth_points)
-    fit, _ = fit_frames(basis, seen, fit, rounds=3)
-    fit = fit_shared(basis, seen, fit, free_focal=False)
-    fit, _ = fit_frames(basis, seen, fit)
-    report = reprojection(basis, seen.points, fit, seen.unit)
-    say(f"landmarks explained to {report['all']['pixels']:.2f} pixels")
-    head_to_world = rigid_inverse(camera.viewmats) @ rigid(fit.rotations, fit.translations)
-    codes = replace(Codes.neutral(head.space, (len(known),)), expression=fit.expression, head_to_world=head_to_world)
-    track = CodeTrack(
-        codes,
-        capture.fps,
-        torch.from_numpy(landmarks.valid),
-        {"expression": "landmarks", "head": "landmarks", "eyes": "landmarks"},
-        {"identity": fit.identity.numpy(), "landmarks": landmarks.points[..., :2]},
+    fit = _fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
+    errors = reprojection(basis, seen, fit)
+    say(f"landmarks explained to {errors['all']['pixels']:.2f} pixels ({errors['all']['percent']:.2f} % of the eyes)")
+    frames = [capture.frame(int(index), config.camera) for index in known]
+    provenance = {"expression": "landmarks", "eyes": "irises", "head": "landmarks", "neck": "not tracked"}
+    if config.align:
+        fit, _ = align_poses(_face_patches([frame.image for frame in frames], part), SkinPoints.sample(head, fit), fit)
+        provenance["head"] = "landmarks, then brightness of the skin"
+    codes = replace(
+        Codes.neutral(head.space, (len(known),)),
+        expression=fit.expression,
+        head_to_world=rigid(fit.rotations, fit.translations),
     )
-    folder = capture.folder / "tracks" / config.name
+    mattes = [frame.alpha for frame in frames if frame.alpha is not None]
+    if config.torso and len(mattes) == len(frames):
+        images = [frame.image for frame in frames]
+        person = head.with_identity(fit.identity)
+        pivot = person.joint_positions[JOINTS.index("torso")]
+        codes, followed = _with_torso(codes, images, mattes, part, pivot, camera.Ks[0])
+        provenance["neck"] = "brightness and outline of the torso" if followed else "not tracked"
+    codes = _everywhere(codes, known, len(landmarks))
+    codes = replace(codes, head_to_world=rigid_inverse(camera.viewmats) @ codes.head_to_world)
+    extras = {"identity": fit.identity.numpy(), "landmarks": landmarks.points[..., :2]}
+    track = CodeTrack(codes, capture.fps, torch.from_numpy(landmarks.valid), provenance, extras)
     track.save(folder, parents={capture.folder.name: content_hash(capture.folder)})
     return folder
 
 
-def reprojection(basis: LandmarkBasis, points: Tensor, fit: FaceFit, unit: float) -> dict[str, Any]:
+def _landmarks(capture: Capture, camera: int) -> Landmarks:
+    """Those that ingest kept, or found now (in captures that were not read from a video)."""
+    path = capture.folder / "landmarks.npz"
+    if path.exists():
+        return Landmarks.load(path)
+    frames = [capture.frame(index, camera).image for index in range(len(capture))]
+    return find_landmarks(lambda: iter(frames), len(frames), capture.fps or 1.0, named=str(capture.folder))
+
+
+def _fit_landmarks(
+    head: HeadModel, basis: LandmarkBasis, landmarks: Landmarks, seen: Observation, depth_points: Tensor, fps: float
+) -> FaceFit:
+    """Identity, and pose and expression of every frame, with the gaze put into the eyeLook channels."""
+    fit = begin(basis, seen, depth_points)
+    fit, _ = fit_frames(basis, seen, fit, rounds=3)
+    fit = fit_shared(basis, seen, fit, free_focal=False)
+    seen = with_gaze(seen, gaze_channels(head.space, find_gaze(head, landmarks, fit)))
+    fit, _ = fit_frames(basis, seen, fit)
+    shapes = torch.einsum("te,end->tnd", fit.expression, basis.expression).flatten(1)
+    noise = _CALM * float(torch.linalg.norm(basis.rest[:, 0].max() - basis.rest[:, 0].min()))
+    reach = max(round(_REACH_SECONDS * fps), 1)
+    return replace(fit, expression=steady(fit.expression, shapes / noise, reach))
+
+
+def _face_patches(images: Sequence[np.ndarray], landmarks: Landmarks) -> Patches:
+    low, high = landmarks.points[..., :2].min(axis=1), landmarks.points[..., :2].max(axis=1)
+    face = float(np.median((high - low).max(axis=1)))
+    side = int(np.ceil((high - low).max() * 1.25)) + 4
+    corners = np.floor(0.5 * (low + high) - 0.5 * side)
+    grays = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images)
+    return Patches.cut(grays, corners, side, _FINE * face, _BROAD * face)
+
+
+def _with_torso(
+    codes: Codes,
+    images: Sequence[np.ndarray],
+    mattes: Sequence[np.ndarray],
+    landmarks: Landmarks,
+    pivot: Tensor,
+    K: Tensor,
+) -> tuple[Codes, bool]:
+    """Codes (heads in camera coordinates) with the neck's channels, and whether a torso was there to follow."""
+    chin = int(np.clip(np.median(landmarks.points[:, 152, 1]), 0, len(images[0]) - 2))
+    some = slice(None, None, max(len(images) // 20, 1))
+    behind = shade_behind(images[some], mattes[some], chin)
+    pictures = [cut_out(image, alpha, behind).astype(np.uint8) for image, alpha in zip(images, mattes, strict=True)]
+    coverage = np.mean([alpha / 255.0 for alpha in mattes[some]], axis=0)
+    motion = track_torso(pictures, coverage, landmarks.points)
+    if motion is None:
+        return codes, False
+    pose, translation = neck_codes(motion, codes.head_to_world, pivot, K)
+    return replace(codes, neck_pose=pose, neck_translation=translation), True
+
+
+def _everywhere(codes: Codes, known: np.ndarray, count: int) -> Codes:
+    """Codes [count] with the frames between the known ones filled in."""
+    tensors = {name: fill_values(value, known, count) for name, value in codes.tensors().items()}
+    tensors["head_to_world"] = fill_poses(codes.head_to_world, known, count)
+    return Codes(codes.space, **tensors)
+
+
+def reprojection(basis: LandmarkBasis, seen: Observation, fit: FaceFit) -> dict[str, Any]:
     """Mean distance of seen and fitted landmarks: pixels and percent of the inter-ocular distance, per region."""
-    error = (points - fit.pixels(basis)).norm(dim=-1).mean(0)
-    names = {"all": tuple(int(index) for index in basis.indices), **GROUPS}
+    error = (seen.points - fit.pixels(basis)).norm(dim=-1).mean(0)
+    groups = {"all": tuple(basis.indices.tolist())} | {name: GROUPS[name] for name in GROUPS if name != "irises"}
     result = {}
-    for name, wanted in names.items():
-        if name == "irises":
-            continue  # they turn with the gaze
+    for name, wanted in groups.items():
         mean = float(error[torch.isin(basis.indices, torch.tensor(wanted))].mean())
-        result[name] = {"pixels": round(mean, 3), "percent": round(100 * mean / unit, 3)}
+        result[name] = {"pixels": round(mean, 3), "percent": round(100 * mean / seen.unit, 3)}
     return result

@@ -1,0 +1,31 @@
+"""Calming noise without slowing motion: averages over time only where the face holds still."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def steady(
+    values: Tensor,  # [T, C]
+    shapes: Tensor,  # [T, D] what the values look like, in units of its noise
+    reach: int,
+) -> Tensor:
+    """Bilateral filter over time [T, C]: neighbours count as far as they look the same (Tomasi & Manduchi 1998).
+
+    A blink or the closing of lips is much larger than the noise, so its frames keep their own values.
+
+    Args:
+        values: what is filtered.
+        shapes: decides how alike two frames are: a root mean square difference of 1 is noise.
+        reach: how many frames back and forth.
+    """
+    total, weight = values.clone(), torch.ones(len(values), 1)
+    for step in range(1, min(reach, len(values) - 1) + 1):
+        difference = (shapes[step:] - shapes[:-step]).square().mean(-1, keepdim=True)
+        alike = torch.exp(-0.5 * difference) * torch.exp(torch.tensor(-0.5 * (step / max(reach, 1)) ** 2))
+        total[step:] += alike * values[:-step]
+        total[:-step] += alike * values[step:]
+        weight[step:] += alike
+        weight[:-step] += alike
+    return total / weight
