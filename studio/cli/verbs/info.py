@@ -19,22 +19,22 @@ def run(config: Config) -> None:
     for child in inner:
         if not any(part.startswith(".") for part in child.relative_to(folder).parts):
             read = read_manifest(child, kind=None, verify=verify)
-            print(f"holds     {child.relative_to(folder)} ({_kind(read)}, {_size(child)})")
+            print(f"holds           {child.relative_to(folder)} ({_kind(read)}, {_size(child)})")
 
 
 def _describe(folder: Path, manifest: Manifest, verify: bool) -> Iterator[str]:
     checked = "content verified" if verify else "all there; verify=true compares their content"
     yield f"{folder}: {_kind(manifest)}, schema {manifest.schema}"
-    yield f"files     {len(manifest.files)} of the manifest, {_size(folder)} ({checked})"
+    yield f"files           {len(manifest.files)} of the manifest, {_size(folder)} ({checked})"
     for name in ("code_space", "head_hash", "kernels", "seed", "units", "axes", "licence", "consent"):
         value = getattr(manifest, name)
         if value is not None:
-            yield f"{name:<9} {value}"
-    yield f"made with {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}"
+            yield f"{name:<15} {value}"
+    yield f"made with       {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}"
     for parent, digest in manifest.parents.items():
-        yield f"made from {parent} ({digest})"
+        yield f"made from       {parent} ({digest})"
     for name, value in manifest.body.items():
-        yield f"{name:<9} {_short(value)}"
+        yield f"{name:<15} {_short(value)}"
 
 
 def _kind(manifest: Manifest) -> str:
