@@ -98,12 +98,17 @@ def head_motion(
 
 
 def _quantile(codes: Codes, q: float) -> Codes:
-    return Codes(codes.space, **{name: value.quantile(q, dim=0) for name, value in codes.tensors().items()})
+    return Codes(codes.space, **{name: _over_time(value, q) for name, value in codes.tensors().items()})
+
+
+def _over_time(values: Tensor, q: float) -> Tensor:
+    """Quantile along the first dimension; torch refuses the empty expression of a space without channels."""
+    return values.quantile(q, dim=0) if values.numel() else values[0]
 
 
 def _neutral(codes: Codes) -> Codes:
     median = _quantile(codes, 0.5)
-    expression = codes.expression.quantile(_REST_QUANTILE, dim=0)
+    expression = _over_time(codes.expression, _REST_QUANTILE)
     channels = codes.space.channels
     for forward, backward in OPPOSED_CHANNELS:
         if forward in channels and backward in channels:
