@@ -22,16 +22,16 @@ from studio.heads.model import vertex_normals
 from studio.kernels.mesh_raster import rasterize_mesh
 from studio.media.images import to_uint8
 
-WIDTH, HEIGHT = 1536, 1024
+WIDTH, HEIGHT = 1536, 768
 # Material -> left, top, size of its square of the atlas in texels; the other materials are not drawn.
 TILES: Mapping[str, tuple[int, int, int]] = MappingProxyType(
     {
-        "M_Face": (0, 0, 1024),
-        "M_BackHead": (1024, 0, 512),
-        "M_GumsTongue": (1024, 512, 256),
-        "M_Teeth": (1280, 512, 256),
-        "M_ScleraLeft": (1024, 768, 256),
-        "M_ScleraRight": (1280, 768, 256),
+        "M_Face": (0, 0, 768),
+        "M_BackHead": (768, 0, 512),
+        "M_GumsTongue": (1280, 0, 256),
+        "M_Teeth": (1280, 256, 256),
+        "M_ScleraLeft": (768, 512, 256),
+        "M_ScleraRight": (1024, 512, 256),
     }
 )
 SKIN, BLUSH, LIPS = (0.80, 0.60, 0.50), (0.80, 0.44, 0.38), (0.70, 0.36, 0.35)
@@ -159,7 +159,7 @@ def _skin(mesh: HeadMesh, at: np.ndarray) -> np.ndarray:
     colours = _mix(colours, BLUSH, 0.35 * _step(-ear_margin(at * 100), -0.5, 0.5))
     strands = 0.5 * noise(at * (1.0, 0.35, 1.0), 0.003) + noise(at, 0.02) * 0.4
     hair = np.array(HAIR) * (1 + 0.5 * strands[:, None])
-    return _mix(colours, hair, 0.96 * _step(hairline(at * 100) + 0.5 * strands, -0.4, 0.5))
+    return _mix(colours, hair, 0.96 * _step(hairline(at * 100) + 0.35 * strands, -0.4, 0.5))
 
 
 def _cavity(mesh: HeadMesh, at: np.ndarray) -> np.ndarray:
