@@ -89,7 +89,7 @@ def paint(mesh: HeadMesh) -> np.ndarray:
     faces = face_id[covered]
     colours, floor = np.zeros((len(where), 3)), np.zeros(len(where))
     painters = (
-        (("face", "neck", "torso", "scalp", "ear_left", "ear_right"), _skin, 0.45),
+        (("face", "neck", "scalp", "ear_left", "ear_right"), _skin, 0.45),
         (("mouth_interior",), _cavity, 0.35),
         (("gums",), lambda _, at: _mottled(GUMS, at, 0.05), 0.65),
         (("tongue",), lambda _, at: _mottled(TONGUE, at, 0.1), 0.5),

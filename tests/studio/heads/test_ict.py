@@ -116,6 +116,12 @@ def test_channels_are_the_sums_of_their_sides(head: HeadModel, compact: Path) ->
     assert len(ict.assemble(missing).absent) == 51
 
 
+def test_it_claims_no_torso_so_that_avatars_give_it_shoulders(head: HeadModel) -> None:
+    assert "torso" not in head.region_names
+    lowest = head.template[:, 1] < head.template[:, 1].min() + 0.03
+    assert head.skin_weights[lowest, 1].min() > 0.95
+
+
 def test_gaze_turns_the_eyeballs_and_leaves_their_shape(head: HeadModel) -> None:
     ball = torch.unique(head.faces[head.region_faces("eye_left")])
     centre = head.joint_positions[3]
