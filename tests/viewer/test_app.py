@@ -106,6 +106,13 @@ def test_playing_moves_picture_and_sliders_and_scrubbing_stays(browser: Browser,
     browser.wait(lambda: red(browser) < 15 and shows(browser, SIZE))
 
 
+def test_turning_both_eyes_moves_the_sliders_of_each(browser: Browser) -> None:
+    browser.turn("both eyes, upwards", 0.5)
+    browser.wait(lambda: browser.value("eyeLookUpLeft") == browser.value("eyeLookUpRight") == 0.5)
+    browser.turn("eyeLookUpLeft", 0.0)
+    browser.wait(lambda: browser.value("both eyes, upwards") == 0.0)
+
+
 def test_a_hand_on_a_slider_takes_over_from_the_track(browser: Browser) -> None:
     browser.click("Space")
     browser.wait(lambda: browser.value("Frame") > 5)

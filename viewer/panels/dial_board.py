@@ -52,12 +52,13 @@ class DialBoard:
     def dials(self) -> list[Dial]:
         return list(self._dials.values())
 
-    def show(self) -> None:
-        """Set every slider to the state on show."""
+    def show(self, held: Dial | None = None) -> None:
+        """Set every slider to the state on show, but for one that a hand holds."""
         with self._lock:
             codes = self._session.scene.codes
-            for name, slider in self._sliders.items():
-                set_value(slider, self._dials[name].shown(codes))
+            for dial in self._dials.values():
+                if dial is not held:
+                    set_value(self._sliders[dial.name], dial.shown(codes))
 
     def _add_slider(self, server: viser.ViserServer, dial: Dial) -> None:
         value = dial.shown(self._session.scene.codes)
@@ -70,6 +71,7 @@ class DialBoard:
 
         @button.on_click
         def _(event: viser.GuiEvent[viser.GuiButtonHandle]) -> None:
+            self._let_go()
             self._session.pose(lambda codes: reset(codes, self._session.rest, dials))
             self.show()
 
@@ -86,6 +88,4 @@ class DialBoard:
             return one.write(codes, one.limited(slider.value))
 
         self._session.pose(lambda codes: reduce(write, turned, codes))
-        if twin is not None:
-            with self._lock:
-                set_value(self._sliders[twin.name], slider.value)
+        self.show(held=dial)

@@ -13,7 +13,7 @@ from viewer.presets import presets_for, wear
 from viewer.session import Session
 
 _OPEN_FOLDERS = ("Eyes", "Jaw")
-_NAMED_BEYOND = 4
+_WITHIN = "All within what was recorded"
 
 
 class FacePanel:
@@ -35,7 +35,7 @@ class FacePanel:
         names = presets_for(session.rest.space)
         faces = gui.add_button_group("Try", names, visible=bool(names))
         both = gui.add_checkbox("Both sides", True, hint="Left and right move together")
-        self._beyond = gui.add_markdown("", visible=False)
+        self._range_note = gui.add_markdown(_WITHIN)
         self.board = DialBoard(server, session, face_dials(code_range), _OPEN_FOLDERS, let_go, lambda: both.value)
         faces.on_click(lambda _: self.wear(faces.value))
         session.on_change(self._warn)
@@ -47,13 +47,13 @@ class FacePanel:
         self.board.show()
 
     def _warn(self) -> None:
-        """Say which channels are where the avatar has learned nothing, so that odd looks explain themselves."""
+        """Say which channels are where the avatar has learned nothing, so that odd looks explain themselves.
+
+        Always one line, so that nothing moves under the hand.
+        """
         codes = self._session.scene.codes
         names = [dial.name for dial in self.board.dials if dial.is_beyond(codes)]
-        if names:
-            more = f" and {len(names) - _NAMED_BEYOND} more" if len(names) > _NAMED_BEYOND else ""
-            text = f"Beyond the recording: {', '.join(names[:_NAMED_BEYOND])}{more}"
-            if self._beyond.content != text:
-                self._beyond.content = text
-        if self._beyond.visible != bool(names):
-            self._beyond.visible = bool(names)
+        more = f" +{len(names) - 1}" if len(names) > 1 else ""
+        text = f"Beyond the recording: {names[0]}{more}" if names else _WITHIN
+        if self._range_note.content != text:
+            self._range_note.content = text
