@@ -16,20 +16,8 @@ from torch import Tensor
 from studio.errors import StudioError
 from studio.kernels.buffers import Lease
 from studio.kernels.compiled import inlined, kernel
-from studio.kernels.simd import (
-    Array,
-    Vector,
-    absolute,
-    broadcast,
-    fetch_add,
-    fma,
-    lane_numbers,
-    lane_sum,
-    load,
-    select,
-    store,
-    store3,
-)
+from studio.kernels.simd import Array, Vector, absolute, broadcast, fma, lane_numbers, lane_sum, select
+from studio.kernels.simd_memory import fetch_add, load, store, store3
 from studio.kernels.workers import run, worker_count
 
 RADIUS = 5

@@ -13,21 +13,8 @@ import torch
 from torch import Tensor
 
 from studio.kernels.compiled import inlined, kernel
-from studio.kernels.simd import (
-    Array,
-    Vector,
-    Vectors,
-    broadcast,
-    fma,
-    lane_numbers,
-    lane_sum,
-    load,
-    load3,
-    select,
-    sqrt,
-    store,
-    store3,
-)
+from studio.kernels.simd import Array, Vector, Vectors, broadcast, fma, lane_numbers, lane_sum, select, sqrt
+from studio.kernels.simd_memory import load, load3, store, store3
 from studio.kernels.workers import run, worker_count
 from studio.rotations import rigid_inverse
 

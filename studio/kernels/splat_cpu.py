@@ -20,8 +20,8 @@ from studio.kernels.splat_project import (
     Setup,
     Slots,
     project,
-    project_backward,
 )
+from studio.kernels.splat_project_backward import project_backward
 from studio.kernels.splat_raster import (
     BACKWARD_PLANES,
     FORWARD_PLANES,

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from studio.kernels.compiled import inlined, kernel
-from studio.kernels.simd import Array, fetch_add, prefetch
+from studio.kernels.simd import Array
+from studio.kernels.simd_memory import fetch_add, prefetch
 from studio.kernels.splat_project import ROW, TILE_HEIGHT, TILE_WIDTH, Setup, Slots
 
 DIGIT_BITS = 12

@@ -23,21 +23,15 @@ from studio.kernels.simd import (
     absolute,
     any_lane,
     broadcast,
-    count_trailing_zeros,
     exp2,
-    fetch_add,
     fma,
     lane_numbers,
     lane_sums,
-    load,
-    load3,
     maximum,
     minimum,
-    prefetch,
     select,
-    store,
-    store3,
 )
+from studio.kernels.simd_memory import count_trailing_zeros, fetch_add, load, load3, prefetch, store, store3
 from studio.kernels.splat_order import Tiles
 from studio.kernels.splat_project import LOG2_ALPHA_MIN, LOG2E, ROW, TILE_HEIGHT, TILE_WIDTH, Setup
 
