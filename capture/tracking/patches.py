@@ -47,18 +47,32 @@ class Patches:
             values[index] = np.rint(detail * _UNIT)
         return Patches(torch.from_numpy(values), torch.from_numpy(np.asarray(corners)).float())
 
-    def sample(
+    def values_at(
         self,
         frames: slice,
         pixels: Tensor,  # [t, P, 2] in the images
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Values [t, P] in levels, derivatives [t, P, 2] and whether inside [t, P]."""
-        side = self.values.shape[1]
+    ) -> tuple[Tensor, Tensor]:
+        """Values [t, P] in levels, and whether inside [t, P]."""
+        local, inside = self._local(frames, pixels)
+        return self._interpolated(frames, local[:, None])[:, 0], inside
+
+    def slopes_at(
+        self,
+        frames: slice,
+        pixels: Tensor,  # [t, P, 2]
+    ) -> Tensor:
+        """Derivatives [t, P, 2] in levels per pixel."""
+        local, _ = self._local(frames, pixels)
+        offsets = _STEP * torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        seen = self._interpolated(frames, local[:, None] + offsets[:, None])
+        return torch.stack((seen[:, 0] - seen[:, 1], seen[:, 2] - seen[:, 3]), dim=-1) / (2 * _STEP)
+
+    def _local(self, frames: slice, pixels: Tensor) -> tuple[Tensor, Tensor]:
         local = pixels - self.corners[frames, None]
+        return local, ((local > 1.0) & (local < self.values.shape[1] - 1.0)).all(-1)
+
+    def _interpolated(self, frames: slice, local: Tensor) -> Tensor:
+        """Values [t, n, P] at window pixels [t, n, P, 2]."""
         image = self.values[frames, None].float() / _UNIT
-        offsets = _STEP * torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-        grid = (local[:, None] + offsets[:, None]) * (2.0 / side) - 1.0  # [t, 5, P, 2]
-        seen = torch.nn.functional.grid_sample(image, grid, align_corners=False, padding_mode="border")[:, 0]
-        slope = torch.stack((seen[:, 1] - seen[:, 2], seen[:, 3] - seen[:, 4]), dim=-1) / (2 * _STEP)
-        inside = ((local > 1.0) & (local < side - 1.0)).all(-1)
-        return seen[:, 0], slope, inside
+        grid = local * (2.0 / self.values.shape[1]) - 1.0
+        return torch.nn.functional.grid_sample(image, grid, align_corners=False, padding_mode="border")[:, 0]

@@ -14,13 +14,16 @@ import torch
 from torch import Tensor
 
 from capture.tracking.face_fit import FaceFit
-from capture.tracking.geometry import moved, pose_jacobian, project, projection_jacobian
+from capture.tracking.geometry import moved, project, projection_jacobian
 from capture.tracking.patches import Patches
 from studio.heads.model import HeadModel
+from studio.rotations import matrix_to_axis_angle
 
-POINTS = 2500
-_ROUNDS = 10
+POINTS = 2000
+_ROUNDS = 8
 _CHUNK = 64
+_SHAPE_AFTER = 3  # rounds of poses alone before the surface may give way
+_INDEPENDENT = 0.2  # neighbouring points share their errors: so many count as independent
 _RIGID = 0.0015  # metres of movement by expression at which a point counts half
 _SHAPE_SPREAD = 0.002  # metres: how far points may lie off the model's surface
 # How far (standard deviation) a pose may be from that of the landmarks: radians, then metres sideways and in depth.
@@ -63,10 +66,9 @@ class SkinPoints:
         swing = torch.einsum("te,epd->tpd", fit.expression, expression).std(dim=0).norm(dim=-1)
         return SkinPoints(rest, expression, normals[faces], 1.0 / (1.0 + (swing / _RIGID) ** 2))
 
-    def arms(self, fit: FaceFit, frames: slice, shape: Tensor) -> Tensor:
-        """Points [t, P, 3] relative to the head's origin, camera axes."""
-        moved_points = self.rest + shape + torch.einsum("te,epd->tpd", fit.expression[frames], self.expression)
-        return moved_points @ fit.rotations[frames].transpose(1, 2)
+    def in_head(self, expression: Tensor) -> Tensor:
+        """Points [T, P, 3] in the head frame for expressions [T, E]."""
+        return self.rest + (expression @ self.expression.flatten(1)).unflatten(-1, (-1, 3))
 
 
 def _barycentric(count: int) -> Tensor:
@@ -83,13 +85,27 @@ def align_poses(patches: Patches, skin: SkinPoints, fit: FaceFit) -> tuple[FaceF
         The fit with new poses, and the remaining error relative to the detail of the images (0 perfect, 1 useless).
     """
     start = fit
+    points = skin.in_head(fit.expression)
     shape = torch.zeros_like(skin.rest)
+    brightness = torch.zeros(len(skin.rest))
     level = 1.0
     for turn in range(_ROUNDS):
-        brightness = _brightness(patches, skin, fit, shape)
-        fit, level = _pose_step(patches, skin, fit, shape, brightness, start)
-        if turn >= 3:
-            shape = _shape_step(patches, skin, fit, shape, brightness)
+        brightness = _brightness(patches, skin, fit, points + shape, brightness if turn else None)
+        normal = _ShapeSystem.empty(len(skin.rest))
+        rotations, translations, errors, details = [], [], 0.0, 0.0
+        for frames in _chunks(len(points)):
+            look = _look(patches, skin, fit[frames], frames, points[frames] + shape, brightness)
+            normal.add(look, fit.rotations[frames])
+            step = _pose_step(look, brightness, _away(fit[frames], start[frames]))
+            turned, shifted = moved(fit.rotations[frames], fit.translations[frames], step)
+            rotations.append(turned)
+            translations.append(shifted)
+            errors += float((look.weight * look.error**2).sum())
+            details += float((look.weight * (brightness**2 + look.error**2)).sum())
+        fit = replace(fit, rotations=torch.cat(rotations), translations=torch.cat(translations))
+        level = (errors / max(details, 1e-9)) ** 0.5
+        if turn >= _SHAPE_AFTER:
+            shape = normal.solved(shape)
     return fit, level
 
 
@@ -97,38 +113,27 @@ def _chunks(count: int) -> list[slice]:
     return [slice(begin, begin + _CHUNK) for begin in range(0, count, _CHUNK)]
 
 
-def _visibility(skin: SkinPoints, fit: FaceFit, frames: slice, arms: Tensor) -> Tensor:
-    """Trust [t, P] by how much a point faces the camera."""
-    towards = -torch.nn.functional.normalize(arms + fit.translations[frames, None], dim=-1)
-    facing = ((skin.normals @ fit.rotations[frames].transpose(1, 2)) * towards).sum(-1)
+def _trust(skin: SkinPoints, fit: FaceFit, points: Tensor) -> Tensor:
+    """Trust [t, P] by how much points [t, P, 3] (camera coordinates) face the camera."""
+    towards = -torch.nn.functional.normalize(points, dim=-1)
+    facing = ((skin.normals @ fit.rotations.transpose(1, 2)) * towards).sum(-1)
     return skin.weights * ((facing - 0.25) / 0.4).clamp(0.0, 1.0)
 
 
-def _look(
-    patches: Patches, skin: SkinPoints, fit: FaceFit, frames: slice, shape: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Values [t, P], derivatives by points in camera axes [t, P, 3], trust [t, P] and arms [t, P, 3]."""
-    arms = skin.arms(fit, frames, shape)
-    points = arms + fit.translations[frames, None]
-    values, slope, inside = patches.sample(frames, project(points, fit.K))
-    by_point = (slope[..., None, :] @ projection_jacobian(points, fit.K))[..., 0, :]
-    return values, by_point, _visibility(skin, fit, frames, arms) * inside, arms
-
-
-def _brightness(patches: Patches, skin: SkinPoints, fit: FaceFit, shape: Tensor) -> Tensor:
-    """The unknown brightness [P] of every point: a robust mean over the clip."""
-    mean = torch.zeros(len(skin.rest))
-    for robust in (False, True):
-        total, weight = torch.zeros(len(skin.rest)), torch.full((len(skin.rest),), 1e-6)
-        for frames in _chunks(len(fit.expression)):
-            values, _, trust, _ = _look(patches, skin, fit, frames, shape)
-            if robust:
-                error = (values - mean).abs()
-                trust = trust / (1 + (error / _typical(error)) ** 2)
-            total += (trust * values).sum(0)
-            weight += trust.sum(0)
-        mean = total / weight
-    return mean
+def _brightness(patches: Patches, skin: SkinPoints, fit: FaceFit, points: Tensor, before: Tensor | None) -> Tensor:
+    """The unknown brightness [P] of every point: its mean over the clip, robust about the estimate before."""
+    total, weight = torch.zeros(len(skin.rest)), torch.full((len(skin.rest),), 1e-6)
+    for frames in _chunks(len(points)):
+        part = fit[frames]
+        placed = points[frames] @ part.rotations.transpose(1, 2) + part.translations[:, None]
+        values, inside = patches.values_at(frames, project(placed, fit.K))
+        trust = _trust(skin, part, placed) * inside
+        if before is not None:
+            error = (values - before).abs()
+            trust = trust / (1 + (error / _typical(error)) ** 2)
+        total += (trust * values).sum(0)
+        weight += trust.sum(0)
+    return total / weight
 
 
 def _typical(error: Tensor) -> Tensor:
@@ -136,65 +141,77 @@ def _typical(error: Tensor) -> Tensor:
     return 3.0 * error.median(dim=1, keepdim=True).values.clamp(min=0.1)
 
 
-def _pose_step(
-    patches: Patches, skin: SkinPoints, fit: FaceFit, shape: Tensor, brightness: Tensor, start: FaceFit
-) -> tuple[FaceFit, float]:
-    """One Gauss-Newton step of all poses; gain and offset of the brightness are solved along."""
-    prior = torch.diag(torch.tensor([*(s**-2 for s in _POSE_SPREAD), 25.0, 0.01])).double()
-    rotations, translations, errors, details = [], [], 0.0, 0.0
-    for frames in _chunks(len(fit.expression)):
-        values, by_point, trust, arms = _look(patches, skin, fit, frames, shape)
-        error = brightness - values
-        # e = brightness * (1 + gain) + offset - values(pose)
-        rows = torch.cat(
-            (
-                (by_point[..., None, :] @ pose_jacobian(arms))[..., 0, :],
-                -brightness.expand_as(values)[..., None],
-                -torch.ones_like(values)[..., None],
-            ),
-            dim=-1,
-        )
-        typical = _typical(error.abs())
-        weight = trust / (1 + (error / typical) ** 2) ** 2
-        # Neighbouring points share their errors: they count as a fifth of as many independent ones.
-        scaled = rows * (weight / (0.5 * typical) ** 2 * 0.2)[..., None]
-        information = (scaled.transpose(1, 2) @ rows).double() + prior
-        gradient = (scaled.transpose(1, 2) @ error[..., None])[..., 0].double()
-        gradient[:, :6] -= _away(fit[frames], start[frames]).double() * prior.diagonal()[:6]
-        step = torch.linalg.solve(information, gradient).float()
-        turned, shifted = moved(fit.rotations[frames], fit.translations[frames], step[:, :6])
-        rotations.append(turned)
-        translations.append(shifted)
-        errors += float((weight * error**2).sum())
-        details += float((weight * (brightness**2 + error**2)).sum())
-    return replace(fit, rotations=torch.cat(rotations), translations=torch.cat(translations)), (errors / details) ** 0.5
+@dataclass(frozen=True)
+class _Look:
+    """What t frames show at P points.
+
+    Args:
+        error: [t, P] expected minus seen brightness, levels.
+        weight: [t, P] trust, in 1/levels².
+        by_point: [t, P, 3] derivatives of the brightness by points in camera axes.
+        arms: [t, P, 3] points relative to the head's origin, camera axes.
+    """
+
+    error: Tensor
+    weight: Tensor
+    by_point: Tensor
+    arms: Tensor
+
+
+def _look(patches: Patches, skin: SkinPoints, fit: FaceFit, frames: slice, points: Tensor, brightness: Tensor) -> _Look:
+    """See ``_Look``; ``fit`` and ``points`` [t, P, 3] (head frame) are those of the frames."""
+    arms = points @ fit.rotations.transpose(1, 2)
+    placed = arms + fit.translations[:, None]
+    pixels = project(placed, fit.K)
+    values, inside = patches.values_at(frames, pixels)
+    by_point = (patches.slopes_at(frames, pixels)[..., None, :] @ projection_jacobian(placed, fit.K))[..., 0, :]
+    error = brightness - values
+    typical = _typical(error.abs())
+    robust = 1.0 / (1 + (error / typical) ** 2) ** 2
+    return _Look(error, _trust(skin, fit, placed) * inside * robust / (0.5 * typical) ** 2, by_point, arms)
+
+
+def _pose_step(look: _Look, brightness: Tensor, away: Tensor) -> Tensor:
+    """Gauss-Newton increments [t, 6]; gain and offset of each frame's brightness are solved along.
+
+    ``away`` [t, 6] is how far the poses have come from those of the landmarks, which are their prior.
+    """
+    prior = torch.diag(torch.tensor([*(spread**-2 for spread in _POSE_SPREAD), 25.0, 0.01])).double()
+    gain = -brightness.expand_as(look.error)[..., None]
+    turning = torch.linalg.cross(look.arms, look.by_point)
+    rows = torch.cat((turning, look.by_point, gain, -torch.ones_like(gain)), dim=-1)
+    weighted = rows * (_INDEPENDENT * look.weight)[..., None]
+    information = (weighted.transpose(1, 2) @ rows).double() + prior
+    gradient = (weighted.transpose(1, 2) @ look.error[..., None])[..., 0].double()
+    gradient[:, :6] -= away.double() * prior.diagonal()[:6]
+    return torch.linalg.solve(information, gradient)[:, :6].float()
 
 
 def _away(fit: FaceFit, start: FaceFit) -> Tensor:
-    """Increments [t, 6] that lead from ``start`` to ``fit`` (small angles)."""
-    difference = fit.rotations @ start.rotations.transpose(1, 2)
-    angles = 0.5 * torch.stack(
-        (
-            difference[:, 2, 1] - difference[:, 1, 2],
-            difference[:, 0, 2] - difference[:, 2, 0],
-            difference[:, 1, 0] - difference[:, 0, 1],
-        ),
-        dim=-1,
-    )
-    return torch.cat((angles, fit.translations - start.translations), dim=-1)
+    """Increments [t, 6] that lead from ``start`` to ``fit``."""
+    turned = matrix_to_axis_angle(fit.rotations @ start.rotations.transpose(1, 2))
+    return torch.cat((turned, fit.translations - start.translations), dim=-1)
 
 
-def _shape_step(patches: Patches, skin: SkinPoints, fit: FaceFit, shape: Tensor, brightness: Tensor) -> Tensor:
-    """Move points off the surface where that explains the clip better."""
-    information = torch.zeros(len(skin.rest), 3, 3)
-    gradient = torch.zeros_like(skin.rest)
-    for frames in _chunks(len(fit.expression)):
-        values, by_point, trust, _ = _look(patches, skin, fit, frames, shape)
-        error = brightness - values
-        typical = _typical(error.abs())
-        weight = trust / (1 + (error / typical) ** 2) / (0.5 * typical) ** 2 * 0.02
-        rows = (by_point[..., None, :] @ fit.rotations[frames, None])[..., 0, :]
-        information += torch.einsum("tp,tpd,tpk->pdk", weight, rows, rows)
-        gradient += torch.einsum("tp,tpd->pd", weight * error, rows)
-    prior = torch.eye(3) / _SHAPE_SPREAD**2
-    return shape + torch.linalg.solve(information + prior, gradient - shape / _SHAPE_SPREAD**2)
+@dataclass
+class _ShapeSystem:
+    """Normal equations of how far every point lies off the model's surface, summed over frames."""
+
+    information: Tensor  # [P, 3, 3]
+    gradient: Tensor  # [P, 3]
+
+    @staticmethod
+    def empty(count: int) -> _ShapeSystem:
+        return _ShapeSystem(torch.zeros(count, 3, 3), torch.zeros(count, 3))
+
+    def add(self, look: _Look, rotations: Tensor) -> None:
+        """Add frames; ``rotations`` [t, 3, 3] are head to camera."""
+        rows = look.by_point @ rotations  # [t, P, 3] by points in the head frame
+        weighted = (rows * (0.1 * _INDEPENDENT * look.weight)[..., None]).transpose(0, 1)  # [P, t, 3]
+        self.information += weighted.transpose(1, 2) @ rows.transpose(0, 1)
+        self.gradient += (weighted * look.error.T[..., None]).sum(1)
+
+    def solved(self, shape: Tensor) -> Tensor:
+        """New offsets [P, 3] from the present ones."""
+        prior = torch.eye(3) / _SHAPE_SPREAD**2
+        return shape + torch.linalg.solve(self.information + prior, self.gradient - shape / _SHAPE_SPREAD**2)

@@ -21,7 +21,7 @@ from capture.tracking.observe import observe, with_gaze
 from capture.tracking.patches import Patches
 from capture.tracking.steady import steady
 from capture.tracking.surface_alignment import SkinPoints, align_poses
-from capture.tracking.torso import cut_out, neck_codes, shade_behind, track_torso
+from capture.tracking.torso import TorsoPictures, neck_codes, track_torso
 from studio.captures import Capture
 from studio.codes import Codes, CodeTrack
 from studio.folders import content_hash, require_new
@@ -143,11 +143,7 @@ def _with_torso(
 ) -> tuple[Codes, bool]:
     """Codes (heads in camera coordinates) with the neck's channels, and whether a torso was there to follow."""
     chin = int(np.clip(np.median(landmarks.points[:, 152, 1]), 0, len(images[0]) - 2))
-    some = slice(None, None, max(len(images) // 20, 1))
-    behind = shade_behind(images[some], mattes[some], chin)
-    pictures = [cut_out(image, alpha, behind).astype(np.uint8) for image, alpha in zip(images, mattes, strict=True)]
-    coverage = np.mean([alpha / 255.0 for alpha in mattes[some]], axis=0)
-    motion = track_torso(pictures, coverage, landmarks.points)
+    motion = track_torso(TorsoPictures.cut(images, mattes, chin), landmarks.points)
     if motion is None:
         return codes, False
     pose, translation = neck_codes(motion, codes.head_to_world, pivot, K)
