@@ -198,7 +198,7 @@ def _on_a_full_disk(studio, size, *arguments):
         return studio(*arguments)
 
 
-@pytest.mark.parametrize("size", [0, 5_000])
+@pytest.mark.parametrize("size", [0, 1_000])
 def test_full_disk_in_capture_render_and_export(studio, tiny_demo, tmp_path, size):
     avatar, track = tiny_demo / "run" / "avatar", tiny_demo / "capture" / "tracks" / "truth"
     commands = {

@@ -112,7 +112,7 @@ def test_text_is_taken_literally(text):
     assert to_config("info", composed).text("folder") == text
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20))
 def test_any_text_is_taken_literally(text):
     if "${" in text or text in ("null", "???"):
