@@ -30,7 +30,7 @@ class CameraPathConfig:
     """
 
     kind: Literal["fixed", "orbit", "keys"] = "fixed"
-    swing: float = 30.0
+    swing: float = 20.0
     rise: float = 6.0
     period: float = 6.0
     keys: Path | None = None
