@@ -158,6 +158,15 @@ def fit_frames(basis: LandmarkBasis, seen: Observation, fit: FaceFit, rounds: in
     return fit, information
 
 
+def expression_precision(basis: LandmarkBasis, seen: Observation, fit: FaceFit) -> Tensor:
+    """How firmly landmarks and scores hold the expressions, whatever the poses: [T, E, E]."""
+    information, _ = _frame_system(basis, seen, fit)
+    cross = information[:, :POSE, POSE:]
+    return information[:, POSE:, POSE:] - cross.transpose(1, 2) @ torch.linalg.solve(
+        information[:, :POSE, :POSE], cross
+    )
+
+
 def residuals(basis: LandmarkBasis, seen: Observation, fit: FaceFit) -> tuple[Tensor, Tensor, Tensor]:
     """Errors of the landmarks and how they change with the points.
 

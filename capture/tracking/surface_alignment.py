@@ -20,7 +20,7 @@ from studio.heads.model import HeadModel
 from studio.rotations import matrix_to_axis_angle
 
 POINTS = 2000
-_ROUNDS = 8
+_POSE_ROUNDS, _JOINT_ROUNDS = 6, 6
 _CHUNK = 64
 _SHAPE_AFTER = 3  # rounds of poses alone before the surface may give way
 _INDEPENDENT = 0.2  # neighbouring points share their errors: so many count as independent
@@ -78,31 +78,39 @@ def _barycentric(count: int) -> Tensor:
     return torch.stack((1 - root, root * (1 - v), root * v), dim=-1)
 
 
-def align_poses(patches: Patches, skin: SkinPoints, fit: FaceFit) -> tuple[FaceFit, float]:
-    """Poses at which every frame shows the same brightness at every point.
+def align(patches: Patches, skin: SkinPoints, fit: FaceFit, precision: Tensor) -> tuple[FaceFit, float]:
+    """Poses, then poses and expressions, at which every frame shows the same brightness at every point.
+
+    Args:
+        patches: the images' detail.
+        skin: points on the surface.
+        fit: where to begin; also the prior of poses and expressions.
+        precision: [T, E, E] how firmly the expressions of ``fit`` are known.
 
     Returns:
-        The fit with new poses, and the remaining error relative to the detail of the images (0 perfect, 1 useless).
+        The fit with new poses and expressions, and the remaining error relative to the detail of the images
+        (0 perfect, 1 useless).
     """
     start = fit
-    points = skin.in_head(fit.expression)
     shape = torch.zeros_like(skin.rest)
-    brightness = torch.zeros(len(skin.rest))
+    brightness: Tensor | None = None
     level = 1.0
-    for turn in range(_ROUNDS):
-        brightness = _brightness(patches, skin, fit, points + shape, brightness if turn else None)
+    for turn in range(_POSE_ROUNDS + _JOINT_ROUNDS):
+        joint = turn >= _POSE_ROUNDS
+        weights = torch.ones_like(skin.weights) if joint else skin.weights
+        current = replace(skin, weights=weights, rest=skin.rest + shape)
+        brightness = _brightness(patches, current, fit, brightness)
         normal = _ShapeSystem.empty(len(skin.rest))
-        rotations, translations, errors, details = [], [], 0.0, 0.0
-        for frames in _chunks(len(points)):
-            look = _look(patches, skin, fit[frames], frames, points[frames] + shape, brightness)
+        parts, errors, details = [], 0.0, 0.0
+        for frames in _chunks(len(fit.expression)):
+            look = _look(patches, current, fit[frames], frames, brightness)
             normal.add(look, fit.rotations[frames])
-            step = _pose_step(look, brightness, _away(fit[frames], start[frames]))
-            turned, shifted = moved(fit.rotations[frames], fit.translations[frames], step)
-            rotations.append(turned)
-            translations.append(shifted)
+            prior = precision[frames] if joint else None
+            parts.append(_step(look, current, fit[frames], start[frames], brightness, prior))
             errors += float((look.weight * look.error**2).sum())
             details += float((look.weight * (brightness**2 + look.error**2)).sum())
-        fit = replace(fit, rotations=torch.cat(rotations), translations=torch.cat(translations))
+        rotations, translations, expression = (torch.cat(items) for items in zip(*parts, strict=True))
+        fit = replace(fit, rotations=rotations, translations=translations, expression=expression)
         level = (errors / max(details, 1e-9)) ** 0.5
         if turn >= _SHAPE_AFTER:
             shape = normal.solved(shape)
@@ -120,12 +128,12 @@ def _trust(skin: SkinPoints, fit: FaceFit, points: Tensor) -> Tensor:
     return skin.weights * ((facing - 0.25) / 0.4).clamp(0.0, 1.0)
 
 
-def _brightness(patches: Patches, skin: SkinPoints, fit: FaceFit, points: Tensor, before: Tensor | None) -> Tensor:
+def _brightness(patches: Patches, skin: SkinPoints, fit: FaceFit, before: Tensor | None) -> Tensor:
     """The unknown brightness [P] of every point: its mean over the clip, robust about the estimate before."""
     total, weight = torch.zeros(len(skin.rest)), torch.full((len(skin.rest),), 1e-6)
-    for frames in _chunks(len(points)):
+    for frames in _chunks(len(fit.expression)):
         part = fit[frames]
-        placed = points[frames] @ part.rotations.transpose(1, 2) + part.translations[:, None]
+        placed = skin.in_head(part.expression) @ part.rotations.transpose(1, 2) + part.translations[:, None]
         values, inside = patches.values_at(frames, project(placed, fit.K))
         trust = _trust(skin, part, placed) * inside
         if before is not None:
@@ -158,9 +166,9 @@ class _Look:
     arms: Tensor
 
 
-def _look(patches: Patches, skin: SkinPoints, fit: FaceFit, frames: slice, points: Tensor, brightness: Tensor) -> _Look:
-    """See ``_Look``; ``fit`` and ``points`` [t, P, 3] (head frame) are those of the frames."""
-    arms = points @ fit.rotations.transpose(1, 2)
+def _look(patches: Patches, skin: SkinPoints, fit: FaceFit, frames: slice, brightness: Tensor) -> _Look:
+    """See ``_Look``; ``fit`` is that of the frames."""
+    arms = skin.in_head(fit.expression) @ fit.rotations.transpose(1, 2)
     placed = arms + fit.translations[:, None]
     pixels = project(placed, fit.K)
     values, inside = patches.values_at(frames, pixels)
@@ -168,23 +176,43 @@ def _look(patches: Patches, skin: SkinPoints, fit: FaceFit, frames: slice, point
     error = brightness - values
     typical = _typical(error.abs())
     robust = 1.0 / (1 + (error / typical) ** 2) ** 2
-    return _Look(error, _trust(skin, fit, placed) * inside * robust / (0.5 * typical) ** 2, by_point, arms)
+    weight = _INDEPENDENT * _trust(skin, fit, placed) * inside * robust / (0.5 * typical) ** 2
+    return _Look(error, weight, by_point, arms)
 
 
-def _pose_step(look: _Look, brightness: Tensor, away: Tensor) -> Tensor:
-    """Gauss-Newton increments [t, 6]; gain and offset of each frame's brightness are solved along.
+def _step(
+    look: _Look, skin: SkinPoints, fit: FaceFit, start: FaceFit, brightness: Tensor, precision: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One Gauss-Newton step of t frames; gain and offset of each frame's brightness are solved along.
 
-    ``away`` [t, 6] is how far the poses have come from those of the landmarks, which are their prior.
+    Args:
+        look: what the frames show.
+        skin: the points.
+        fit: the present poses and expressions of the frames.
+        start: those of the landmarks, which are the prior.
+        brightness: [P] expected.
+        precision: [t, E, E] of the expressions' prior; None holds the expressions.
+
+    Returns:
+        New rotations [t, 3, 3], translations [t, 3] and expressions [t, E].
     """
-    prior = torch.diag(torch.tensor([*(spread**-2 for spread in _POSE_SPREAD), 25.0, 0.01])).double()
     gain = -brightness.expand_as(look.error)[..., None]
-    turning = torch.linalg.cross(look.arms, look.by_point)
-    rows = torch.cat((turning, look.by_point, gain, -torch.ones_like(gain)), dim=-1)
-    weighted = rows * (_INDEPENDENT * look.weight)[..., None]
-    information = (weighted.transpose(1, 2) @ rows).double() + prior
-    gradient = (weighted.transpose(1, 2) @ look.error[..., None])[..., 0].double()
-    gradient[:, :6] -= away.double() * prior.diagonal()[:6]
-    return torch.linalg.solve(information, gradient)[:, :6].float()
+    columns = [torch.linalg.cross(look.arms, look.by_point), look.by_point, gain, -torch.ones_like(gain)]
+    prior = torch.diag(torch.tensor([*(spread**-2 for spread in _POSE_SPREAD), 25.0, 0.01])).expand(len(gain), 8, 8)
+    away = torch.nn.functional.pad(_away(fit, start), (0, 2))
+    if precision is not None:
+        in_head = look.by_point @ fit.rotations
+        columns.append(torch.einsum("tpd,epd->tpe", in_head, skin.expression))
+        prior = torch.stack([torch.block_diag(own, known) for own, known in zip(prior, precision, strict=True)])
+        away = torch.cat((away, fit.expression - start.expression), dim=-1)
+    rows = torch.cat(columns, dim=-1)
+    weighted = (rows * look.weight[..., None]).transpose(1, 2)
+    information = (weighted @ rows + prior).double()
+    gradient = (weighted @ look.error[..., None] - prior @ away[..., None]).double()
+    step = torch.linalg.solve(information, gradient)[..., 0].float()
+    rotations, translations = moved(fit.rotations, fit.translations, step[:, :6])
+    expression = fit.expression if precision is None else (fit.expression + step[:, 8:]).clamp(0.0, 1.0)
+    return rotations, translations, expression
 
 
 def _away(fit: FaceFit, start: FaceFit) -> Tensor:
@@ -207,7 +235,7 @@ class _ShapeSystem:
     def add(self, look: _Look, rotations: Tensor) -> None:
         """Add frames; ``rotations`` [t, 3, 3] are head to camera."""
         rows = look.by_point @ rotations  # [t, P, 3] by points in the head frame
-        weighted = (rows * (0.1 * _INDEPENDENT * look.weight)[..., None]).transpose(0, 1)  # [P, t, 3]
+        weighted = (rows * (0.1 * look.weight)[..., None]).transpose(0, 1)  # [P, t, 3]
         self.information += weighted.transpose(1, 2) @ rows.transpose(0, 1)
         self.gradient += (weighted * look.error.T[..., None]).sum(1)
 

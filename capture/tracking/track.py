@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from capture.landmarks import Landmarks, find_landmarks
-from capture.tracking.face_fit import FaceFit, Observation, begin, fit_frames, fit_shared
+from capture.tracking.face_fit import FaceFit, Observation, begin, expression_precision, fit_frames, fit_shared
 from capture.tracking.gaps import fill_poses, fill_values
 from capture.tracking.gaze import find_gaze, gaze_channels
 from capture.tracking.landmark_basis import LandmarkBasis
 from capture.tracking.observe import observe, with_gaze
 from capture.tracking.patches import Patches
 from capture.tracking.steady import steady
-from capture.tracking.surface_alignment import SkinPoints, align_poses
+from capture.tracking.surface_alignment import SkinPoints, align
 from capture.tracking.torso import TorsoPictures, neck_codes, track_torso
 from studio.captures import Capture
 from studio.codes import Codes, CodeTrack
@@ -42,7 +42,7 @@ class TrackConfig:
     Args:
         name: name of the track within the capture.
         camera: index of the camera that is looked through.
-        align: refine head poses by the pixels of the skin.
+        align: refine poses and expressions by the pixels of the skin.
         torso: follow shoulders and clothes (needs mattes).
     """
 
@@ -72,14 +72,15 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     camera = capture.cameras[config.camera]
     basis = LandmarkBasis.of(head)
     seen, depth_points = observe(part, basis, camera.Ks[0])
-    fit = _fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
+    fit, precision = _fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
     errors = reprojection(basis, seen, fit)
     say(f"landmarks explained to {errors['all']['pixels']:.2f} pixels ({errors['all']['percent']:.2f} % of the eyes)")
     frames = [capture.frame(int(index), config.camera) for index in known]
     provenance = {"expression": "landmarks", "eyes": "irises", "head": "landmarks", "neck": "not tracked"}
     if config.align:
-        fit, _ = align_poses(_face_patches([frame.image for frame in frames], part), SkinPoints.sample(head, fit), fit)
-        provenance["head"] = "landmarks, then brightness of the skin"
+        patches = _face_patches([frame.image for frame in frames], part)
+        fit, _ = align(patches, SkinPoints.sample(head, fit), fit, precision)
+        provenance["head"] = provenance["expression"] = "landmarks, then brightness of the skin"
     codes = replace(
         Codes.neutral(head.space, (len(known),)),
         expression=fit.expression,
@@ -111,17 +112,18 @@ def _landmarks(capture: Capture, camera: int) -> Landmarks:
 
 def _fit_landmarks(
     head: HeadModel, basis: LandmarkBasis, landmarks: Landmarks, seen: Observation, depth_points: Tensor, fps: float
-) -> FaceFit:
-    """Identity, and pose and expression of every frame, with the gaze put into the eyeLook channels."""
+) -> tuple[FaceFit, Tensor]:
+    """Identity, and pose and expression of every frame with the gaze in the eyeLook channels; their precision."""
     fit = begin(basis, seen, depth_points)
     fit, _ = fit_frames(basis, seen, fit, rounds=3)
     fit = fit_shared(basis, seen, fit, free_focal=False)
     seen = with_gaze(seen, gaze_channels(head.space, find_gaze(head, landmarks, fit)))
     fit, _ = fit_frames(basis, seen, fit)
+    precision = expression_precision(basis, seen, fit)
     shapes = torch.einsum("te,end->tnd", fit.expression, basis.expression).flatten(1)
     noise = _CALM * float(torch.linalg.norm(basis.rest[:, 0].max() - basis.rest[:, 0].min()))
     reach = max(round(_REACH_SECONDS * fps), 1)
-    return replace(fit, expression=steady(fit.expression, shapes / noise, reach))
+    return replace(fit, expression=steady(fit.expression, shapes / noise, reach)), precision
 
 
 def _face_patches(images: Sequence[np.ndarray], landmarks: Landmarks) -> Patches:
