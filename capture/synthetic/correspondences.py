@@ -4,11 +4,13 @@ Heads of many identities and expressions are rendered from many sides. Each dete
 template through the triangle that it is near, and the robust mean over all renders, put back onto the surface, becomes
 the correspondence. Points of lips, lids and irises are kept on the part of the mesh that they belong to.
 
-    python -m capture.synthetic.correspondences      # for ICT-FaceKit; writes studio/heads/ict_landmarks.npz
+    python -m capture.synthetic.correspondences ict           # writes studio/heads/ict_landmarks.npz
+    python -m capture.synthetic.correspondences procedural    # writes studio/heads/procedural/landmark_table.py
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ from studio.heads import load_head
 from studio.heads import mediapipe_points as points
 from studio.heads.ict import write_landmark_table
 from studio.heads.model import LANDMARKS, HeadModel
+from studio.heads.procedural.landmarks import write_table as write_procedural_table
+from studio.heads.procedural.mesh import build_mesh
 from studio.kernels.mesh_raster import rasterize_mesh
 from studio.kernels.mesh_render import Lighting, render_mesh
 from studio.logs import progress, say
@@ -253,14 +257,17 @@ def errors(head: HeadModel, found: Correspondences, views: list[View]) -> dict[s
     return {name: float(mean[list(indices)].mean()) for name, indices in groups.items()}
 
 
-def main() -> None:
-    """Measure ICT-FaceKit's correspondences, say how good they are on fresh views, and store them in the package."""
-    head = load_head("ict")
+def main(name: str) -> None:
+    """Measure a head's correspondences, say how good they are on fresh views, and store them in the package."""
+    head = load_head(name)
     found = measure(head, list(sample_views(head, 240, seed=0)))
     for group, share in errors(head, found, list(sample_views(head, 80, seed=1))).items():
         say(f"{group:16s} {100 * share:.2f} % of the distance between the outer eye corners")
-    write_landmark_table(require_asset("ict_facekit"), found.faces, found.bary)
+    if name == "procedural":
+        write_procedural_table(build_mesh(), found.faces, found.bary)
+    else:
+        write_landmark_table(require_asset("ict_facekit"), found.faces, found.bary)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -1,10 +1,12 @@
 """Where MediaPipe's 478 face points lie on the built-in head.
 
-The table was fitted by rendering the head from many sides, detecting the points, and casting them back onto the
-surface; points of lids and lips were then put onto the mesh's own contours, and left and right made symmetric.
+The table holds texture coordinates, so that it outlives small changes of the mesh. It was measured by detecting the
+points on renders of many identities, expressions and sides (``python -m capture.synthetic.correspondences procedural``).
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -52,3 +54,21 @@ def landmarks(mesh: Mesh) -> tuple[Ints, Array]:
     carriers = np.flatnonzero(np.isin(mesh.face_region, [REGIONS.index(name) for name in _CARRIERS]))
     faces, bary = locate(np.array(LANDMARK_UV), mesh.uvs, mesh.faces_uv[carriers])
     return carriers[faces], bary
+
+
+def write_table(
+    mesh: Mesh,
+    faces: Ints,  # [478]
+    bary: Array,  # [478, 3]
+) -> None:
+    """Store measured correspondences as ``landmark_table.py`` beside this module."""
+    uv = (mesh.uvs[mesh.faces_uv[faces]] * bary[..., None]).sum(1)
+    rows = [", ".join(f"({u:.5f}, {v:.5f})" for u, v in uv[start : start + 5]) for start in range(0, len(uv), 5)]
+    lines = [
+        '"""MediaPipe\'s 478 points as texture coordinates of the built-in head (see landmarks.py)."""\n',
+        "# fmt: off",
+        "LANDMARK_UV: tuple[tuple[float, float], ...] = (",
+        *(f"    {row}," for row in rows),
+        ")\n",
+    ]
+    Path(__file__).with_name("landmark_table.py").write_text("\n".join(lines))
