@@ -19,7 +19,7 @@ from viewer.panels.dial_board import DialBoard
 from viewer.panels.face import FacePanel
 from viewer.panels.look import LookPanel
 from viewer.panels.play import PlayPanel
-from viewer.server import open_server
+from viewer.server import address, open_server
 from viewer.session import Scene, Session
 from viewer.stage import Stage
 from viewer.views import Viewpoints
@@ -103,7 +103,7 @@ class Viewer:
     @property
     def url(self) -> str:
         """Where a browser finds it."""
-        return f"http://{self._config.host}:{self._server.get_port()}"
+        return address(self._config.host, self._server.get_port())
 
     def close(self) -> None:
         """Stop playing, rendering and serving; browsers see the connection end."""

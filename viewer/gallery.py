@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 
@@ -40,6 +41,7 @@ class Gallery:
         self._size = size
         self._orbit_limits = orbit_limits
         self._readouts: dict[int, Readout] = {}
+        self._presence = threading.Lock()  # nobody leaves between being found present and being served
         self._reported_at = -_REPORT_SECONDS
         self._worker = RenderWorker(self._report)
         session.on_change(self.redraw)
@@ -75,20 +77,24 @@ class Gallery:
         self._ask(client)
 
     def _forget(self, client: viser.ClientHandle) -> None:
-        self._worker.cancel(client.client_id)
-        self._worker.cancel(("picture", client.client_id))
-        self._readouts.pop(client.client_id, None)
+        with self._presence:
+            self._readouts.pop(client.client_id, None)
+            self._worker.cancel(client.client_id)
+            self._worker.cancel(("picture", client.client_id))
 
     def _ask(self, client: viser.ClientHandle) -> None:
         """Ask for a picture of whatever there is when it is drawn, not of what there is now: events may overtake."""
         asked = self._shot(client)
-        if asked is None or client.client_id not in self._readouts:
+        if asked is None:
             return
 
         def draw(scale: float) -> np.ndarray:
             return self._stage.draw(self._shot(client) or asked, scale)
 
-        self._worker.submit(client.client_id, Request(draw, lambda picture: self._hang(client, picture)))
+        request = Request(draw, lambda picture: self._hang(client, picture))
+        with self._presence:
+            if client.client_id in self._readouts:
+                self._worker.submit(client.client_id, request)
 
     def _shot(self, client: viser.ClientHandle) -> Shot | None:
         """What a browser shows now; None while its window has no area or its camera no sense."""

@@ -48,6 +48,13 @@ def open_server(host: str, port: int | None, label: str) -> LocalServer:
     return server
 
 
+def address(host: str, port: int) -> str:
+    """What to type into a browser."""
+    if host in ("0.0.0.0", "::", ""):
+        return f"http://{socket.gethostname()}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _free_port(host: str) -> int:
     for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS_TRIED):
         if _problem(host, port) is None:

@@ -10,7 +10,7 @@ import pytest
 
 from studio.errors import StudioError
 from viewer import server as server_module
-from viewer.server import open_server
+from viewer.server import address, open_server
 
 
 @pytest.fixture
@@ -62,3 +62,15 @@ def test_it_never_publishes_itself() -> None:
         assert server.request_share_url() is None
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("::1", "http://[::1]:8080"),
+        ("0.0.0.0", f"http://{socket.gethostname()}:8080"),
+    ],
+)
+def test_the_address_can_be_typed_into_a_browser(host: str, expected: str) -> None:
+    assert address(host, 8080) == expected
