@@ -60,8 +60,8 @@ def rough_masks(images: Sequence[np.ndarray], points: np.ndarray) -> list[np.nda
         zone = zones(landmarks * scale, work)
         labels = np.array([cv2.GC_BGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD, cv2.GC_FGD], dtype=np.uint8)[zone]
         cv2.setRNGSeed(0)
-        models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(small, labels, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+        colors = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(small, labels, (0, 0, 1, 1), colors[0], colors[1], _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
         person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
         masks.append(cv2.resize(person, (size, size), interpolation=cv2.INTER_LINEAR) > 0.5)
     return masks
@@ -101,7 +101,8 @@ def fill(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
     levels = [(image.astype(np.float32) * seen[..., None], seen.astype(np.float32))]
     while levels[-1][1].min() == 0 and min(levels[-1][1].shape) > 1:
         size = tuple(max(extent // 2, 1) for extent in levels[-1][1].shape[::-1])
-        levels.append(tuple(cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in levels[-1]))
+        color, weight = (np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA)) for part in levels[-1])
+        levels.append((color, weight))
     color, weight = levels[-1]
     result = color / np.maximum(weight, 1e-6)[..., None]
     for color, weight in reversed(levels[:-1]):
@@ -118,7 +119,9 @@ def _moves(images: Sequence[np.ndarray], outside: np.ndarray) -> bool:
         return False
     shifts = []
     for image, free in zip(images[1:], outside[1:], strict=True):
-        found, good, _ = cv2.calcOpticalFlowPyrLK(first, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), corners, None)
+        found, good, _ = cv2.calcOpticalFlowPyrLK(
+            first, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), corners, corners.copy()
+        )
         cells = np.clip(np.rint(found[:, 0]).astype(int), 0, len(free) - 1)
         kept = (good[:, 0] > 0) & free[cells[:, 1], cells[:, 0]]
         if kept.sum() >= 8:

@@ -18,8 +18,10 @@ from studio.codes import ARKIT_CHANNELS
 from studio.errors import StudioError
 
 POINTS = 478
-_MIDLINE = (0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 94, 151, 152, 164, 168, 175, 195, 197, 199)
-_MIDLINE += (200,)
+_MIDLINE = (
+    *(0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15),
+    *(16, 17, 18, 19, 94, 151, 152, 164, 168, 175, 195, 197, 199, 200),
+)
 _CROP_PIXELS = 384  # the network sees 256; a little more keeps its own resampling sharp
 # (crop side over face size, mirrored): the mean of several views has less noise than any one.
 _VIEWS = ((1.8, False), (2.1, True))
@@ -41,14 +43,14 @@ def _mirror_order() -> np.ndarray:
 
 
 MIRROR = _mirror_order()
-_SCORE_MIRROR = np.array(
-    [
-        ARKIT_CHANNELS.index(name.replace("Left", "?").replace("Right", "Left").replace("?", "Right"))
-        if name.replace("Left", "?").replace("Right", "Left").replace("?", "Right") in ARKIT_CHANNELS
-        else index
-        for index, name in enumerate(ARKIT_CHANNELS)
-    ]
-)
+
+
+def _mirrored_name(name: str) -> str:
+    swapped = name.replace("Left", "?").replace("Right", "Left").replace("?", "Right")
+    return swapped if swapped in ARKIT_CHANNELS else name
+
+
+_SCORE_MIRROR = np.array([ARKIT_CHANNELS.index(_mirrored_name(name)) for name in ARKIT_CHANNELS])
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Landmarker:
         Returns:
             None where there is no such face.
         """
-        views = []
+        views: list[Face] = []
         for scale, mirrored in _VIEWS:
             face = self._detect_in_crop(image, center, scale * size, mirrored)
             if face is None or not _same_place(face, center, size):
