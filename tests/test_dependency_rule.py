@@ -15,6 +15,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 ORDER = ("studio", "capture", "recon", "reenact", "viewer")
 CUDA_ONLY = {"gsplat", "nerfacc", "tinycudann"}
 FILES = sorted(path for room in ORDER for path in (PROJECT / room).rglob("*.py"))
+EVERYTHING = [*FILES, *sorted(path for room in ("tests", "benchmarks") for path in (PROJECT / room).rglob("*.py"))]
 FORBIDDEN = {
     "a CUDA device is chosen by the caller": r"\.cuda\(\)",
     "unsafe loading": r"\bpickle\b|\btorch\.(load|save)\(|allow_pickle=True|\bjoblib\b|\bshelve\b",
@@ -62,7 +63,7 @@ def test_cuda_libraries_are_imported_inside_functions(path):
         assert not found, f"{_name(path)} imports {found} when it is imported"
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
+@pytest.mark.parametrize("path", [path for path in EVERYTHING if path != Path(__file__)], ids=_name)
 def test_nothing_forbidden(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         for why, pattern in FORBIDDEN.items():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from capture.readers import NoSettings, Reader
 from studio.cameras import Camera
 from studio.captures import Split, capture_body, write_cameras
 from studio.errors import StudioError
@@ -108,3 +109,10 @@ def _cameras(source: Path, frames: list[dict[str, Any]], names: list[str]) -> Ca
     height, width = read_image(source / frames[0]["file"]).shape[:2]
     viewmats = rigid(torch.from_numpy(rotations), torch.from_numpy(translations)).float()
     return Camera(viewmats, torch.from_numpy(Ks).float(), width, height, tuple(names))
+
+
+def _read(source: Path, out: Path, settings: NoSettings) -> Path:
+    return ingest_photos(source, out)
+
+
+READER = Reader(NoSettings, accepts, _read)

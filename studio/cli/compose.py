@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -73,7 +74,7 @@ def _split(verb: str, setting: str) -> tuple[str, str]:
 
 def _with_source(key: str, value: str, groups: dict[str, str]) -> tuple[str, str]:
     """``driver=other.mp4`` is short for ``driver.source=other.mp4``, where the choices of a group have a source."""
-    if key not in groups or value in group_choices(key) or not re.search(r"[./\\]", value):
+    if key not in groups or value in group_choices(key) or not (re.search(r"[./\\]", value) or Path(value).exists()):
         return key, value
     default = CONFIGS / key / f"{groups[key]}.yaml"
     has_source = any(line.startswith("source:") for line in default.read_text(encoding="utf-8").splitlines())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from studio.cli.build import build
 from studio.cli.config import Config
 from studio.cli.finish import finish
 from studio.errors import StudioError
@@ -13,58 +14,35 @@ from studio.errors import StudioError
 
 def run(config: Config) -> None:
     """Read the source with the reader that fits it."""
-    reader, source = config.values["reader"], config.optional_path("source")
-    if reader["kind"] != "synthetic" and source is None:
-        raise StudioError("studio ingest needs source", got="nothing", expected="source=…", next="studio ingest --help")
+    source = config.optional_path("source")
     out = config.optional_path("out") or Path("captures") / (source.stem if source else "synthetic") / "main"
-    ingest(source, out, reader)
-    if reader["kind"] == "synthetic":
-        finish(out, next="train", capture=out, track="truth")
-    elif is_static(out):
+    ingest(source, out, config.values["reader"])
+    tracks = sorted(path.name for path in (out / "tracks").glob("[!.]*"))
+    if is_static(out):
         finish(out, next="train", capture=out, avatar="static_splats")
+    elif tracks:
+        finish(out, next="train", capture=out, track=tracks[0])
     else:
         finish(out, next="track", capture=out)
 
 
-def ingest(source: Path | None, out: Path, reader: dict[str, Any]) -> Path:
+def ingest(source: Path | None, out: Path, settings: Mapping[str, Any]) -> Path:
     """Make a capture with the reader of a group of settings; ``kind: auto`` recognises the source.
 
     Raises:
-        StudioError: no such source, a folder of no known format, or what the reader finds wrong with it.
+        StudioError: no source, one of no known format, or what the reader finds wrong with it.
     """
-    values = dict(reader)
-    kind = values.pop("kind")
-    if kind == "synthetic":
-        from capture.synthetic import SyntheticConfig, make_synthetic_capture
+    from capture.readers import readers, recognise
 
-        return make_synthetic_capture(out, build(SyntheticConfig, values, "reader"))
-    assert source is not None
-    if not source.exists():
-        raise StudioError(f"no such file or folder: {source}", expected="footage", next="check the path")
-    if kind == "auto":
-        kind = _recognise(source)
-    if kind == "video":
-        from capture.video import IngestConfig, ingest_video
-
-        return ingest_video(source, out, build(IngestConfig, values, "reader"))
-    from capture.readers.calibrated_photos import ingest_photos
-
-    return ingest_photos(source, out)
-
-
-def _recognise(source: Path) -> str:
-    from capture.readers import calibrated_photos
-
-    if source.is_file():
-        return "video"
-    if calibrated_photos.accepts(source):
-        return "calibrated_photos"
-    raise StudioError(
-        f"{source} is of no format that is known",
-        got="a folder",
-        expected="a video file, or a folder with photos and cameras.json",
-        next="studio ingest --help",
-    )
+    kind = settings["kind"]
+    if source is not None:
+        kind = recognise(source) if kind == "auto" else kind
+    elif kind == "auto" or readers()[kind].needs_source:
+        raise StudioError("footage is needed", got="no source", expected="source=…", next="studio ingest --help")
+    reader = readers()[kind]
+    known = {item.name for item in dataclasses.fields(reader.settings)}
+    own = {name: value for name, value in settings.items() if name in known or settings["kind"] != "auto"}
+    return reader.read(source or Path(), out, Config(own, "reader").to(reader.settings))
 
 
 def is_static(capture: Path) -> bool:

@@ -25,22 +25,20 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
 
     capture = open_capture(capture_folder)
     settings = config.group("avatar")
-    kind = settings.text("kind")
     common = {"kernels": config.text("kernels"), "seed": config.get("seed", int)}
-    if kind == "static_splats":
-        from recon.train_static import StaticConfig, train_static
-
-        return train_static(capture, settings.to(StaticConfig, **common), out, resume=resume)
-    from recon.train import TrainConfig, train
-
-    if capture.fps == 0:
-        raise StudioError(
-            f"{capture_folder} shows a single moment", expected="a clip", next="train it with avatar=static_splats"
-        )
-    name = track_name or only_track(capture)
+    is_static = settings.text("kind") == "static_splats"
+    if capture.fps == 0 and not is_static:
+        raise StudioError(f"{capture_folder} shows a single moment", next="train it with avatar=static_splats")
+    name = None if is_static else track_name or only_track(capture)
     try:
         with step_bar("train") as on_step:
-            room_settings = settings.to(TrainConfig, **common)
-            return train(capture, capture.track(name), chosen_head(config), room_settings, out, on_step, resume)
+            if name is None:
+                from recon.train_static import StaticConfig, train_static
+
+                return train_static(capture, settings.to(StaticConfig, **common), out, on_step, resume)
+            from recon.train import TrainConfig, train
+
+            chosen = settings.to(TrainConfig, **common)
+            return train(capture, capture.track(name), chosen_head(config), chosen, out, on_step, resume)
     finally:
         note_origin(out, config, capture_folder, name)
