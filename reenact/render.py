@@ -54,6 +54,10 @@ class RenderConfig:
     quality: Quality = "normal"
     alpha: bool = False
 
+    def __post_init__(self) -> None:
+        if self.size is not None and not 2 <= min(self.size) <= max(self.size) <= 8192:
+            raise StudioError("impossible image size", got=self.size, expected="2 to 8192 pixels on each side")
+
 
 def render(
     avatar: Avatar,
@@ -123,8 +127,12 @@ def _cameras(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config: R
 
 
 def _render_mp4(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig) -> Path:
-    if out.exists():
-        raise StudioError(f"{out} exists already", expected="a new name", next="choose another name or move it away")
+    note = out.with_suffix(".json")
+    for path in (out, note):
+        if path.exists():
+            raise StudioError(
+                f"{path} exists already", expected="a new name", next="choose another name or move it away"
+            )
     size = (cameras.width, cameras.height)
     behind = background(config.background, avatar, *size)
     options: dict[str, Any] = {"quality": config.quality, "metadata": {"comment": PROVENANCE}}
@@ -134,7 +142,7 @@ def _render_mp4(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, co
             writer.write(_opaque(image, behind))
     manifest = _manifest(avatar, driving, cameras, config)
     files = {out.name: content_hash(out)}
-    write_json(out.with_suffix(".json"), dataclasses.asdict(dataclasses.replace(manifest, files=files)))
+    write_json(note, dataclasses.asdict(dataclasses.replace(manifest, files=files)))
     return out
 
 

@@ -123,6 +123,9 @@ def test_existing_output_is_not_touched(tmp_path: Path, avatar: Any) -> None:
         for resume in (False, True):
             with pytest.raises(StudioError, match="exists already"):
                 render(avatar, _speech(), tmp_path / name, resume=resume)
+    (tmp_path / "w.json").write_text("mine")
+    with pytest.raises(StudioError, match=r"w\.json exists already"):
+        render(avatar, _speech(), tmp_path / "w.mp4")
     assert (tmp_path / "v.mp4").read_bytes() == b"mine"
     assert [path.name for path in (tmp_path / "png").iterdir()] == ["note.txt"]
 
@@ -140,6 +143,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path,
         render(avatar, _speech(), out, cameras=two)
     with pytest.raises(StudioError, match="no such background: purpel"):
         render(avatar, _speech(), out, RenderConfig(background="purpel"))
+    with pytest.raises(StudioError, match="impossible image size"):
+        RenderConfig(size=(0, 64))
     assert not list(tmp_path.iterdir())
 
 
