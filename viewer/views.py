@@ -95,6 +95,7 @@ class Viewpoints:
     camera: Camera
 
     @staticmethod
+    @torch.no_grad()
     def of(avatar: Avatar) -> Viewpoints:
         """Find the head by rendering the avatar once, small, from its own camera."""
         camera = avatar.camera[0]
