@@ -1,7 +1,7 @@
 """Where MediaPipe's 478 face points lie on the built-in head.
 
-The table holds texture coordinates, so that it outlives small changes of the mesh. It was measured by detecting the
-points on renders of many identities, expressions and sides (``python -m capture.synthetic.correspondences procedural``).
+The table holds texture coordinates, so that it outlives small changes of the mesh. It was measured by detecting points
+on renders of many identities, expressions and sides (``python -m capture.synthetic.correspondences procedural``).
 """
 
 from __future__ import annotations

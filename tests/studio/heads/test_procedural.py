@@ -12,6 +12,7 @@ from studio.heads.model import HeadModel
 from studio.heads.procedural import Appearance, build, paint
 from studio.heads.procedural.landmarks import locate
 from studio.heads.procedural.mesh import build_mesh
+from studio.heads.procedural.mouth import CONTACT_LOOP
 from studio.heads.procedural.uvmap import rasterize_uv
 
 
@@ -100,7 +101,7 @@ def test_neutral_skin_is_symmetric(head: HeadModel) -> None:
 
 def test_teeth_are_hidden_by_the_closed_lips(head: HeadModel) -> None:
     mesh = build_mesh()
-    contact = mesh.vertices[mesh.skin.mouth_loops[9]]
+    contact = mesh.vertices[mesh.skin.mouth_loops[CONTACT_LOOP]]
     upper, lower = contact[: len(contact) // 2], contact[len(contact) // 2 :]
     assert np.abs(upper[1:, 1] - lower[:0:-1, 1]).max() < 0.1  # mm: the lips touch
     teeth = head.template[part(head, "teeth_upper", "teeth_lower")] * 1000
