@@ -1,52 +1,65 @@
 """Memory that is used again instead of being returned to the system.
 
 A fresh array of a few megabytes costs a page fault for every 4 KiB it touches, which at 50,000 Gaussians is more than
-the sort. Buffers come 64-byte aligned (a row of 16 floats is one cache line) and go back when their owner is dropped.
+the sort. Buffers come 64-byte aligned: a row of 16 floats is one cache line.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 _KEEP = 4  # free buffers kept for each name
 
-# No lock: the garbage collector may run Lease.__del__ in the middle of any statement, also of one that holds a lock.
+
+class _Memory(NamedTuple):
+    owner: torch.Tensor
+    address: int
+    size: int  # bytes
+
+
+# No lock: the garbage collector may run _Loan.__del__ in the middle of any statement, also of one that holds a lock.
 # The deques' own append and pop are atomic.
-_free: dict[str, deque[np.ndarray]] = {}
+_free: dict[str, deque[_Memory]] = {}
 
 
-class Lease:
-    """Named arrays that may be used again by others when this object dies, so they must not outlive it."""
+class _Loan:
+    """What numpy keeps alive as long as any view of the memory; then the memory goes back."""
 
-    def __init__(self) -> None:
-        self._taken: list[tuple[str, np.ndarray]] = []
-
-    def array(self, name: str, shape: int | tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
-        """An uninitialised array of ``shape``."""
-        shape = (shape,) if isinstance(shape, int) else shape
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        buffer = _take(name, size)
-        self._taken.append((name, buffer))
-        return buffer[:size].view(dtype).reshape(shape)
+    def __init__(self, name: str, memory: _Memory, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.name, self.memory = name, memory
+        self.__array_interface__ = {
+            "shape": shape,
+            "typestr": dtype.str,
+            "data": (memory.address, False),
+            "version": 3,
+        }
 
     def __del__(self) -> None:
-        for name, buffer in self._taken:
-            free = _free.setdefault(name, deque())
-            if len(free) < _KEEP:
-                free.append(buffer)
+        free = _free.setdefault(self.name, deque())
+        if len(free) < _KEEP:
+            free.append(self.memory)
 
 
-def _take(name: str, size: int) -> np.ndarray:
+def borrow(name: str, shape: int | tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """An uninitialised array; when it and all its views are gone, the next to ask for ``name`` gets its memory."""
+    shape = (shape,) if isinstance(shape, int) else shape
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    return np.asarray(_Loan(name, _take(name, size), shape, dtype))
+
+
+def _take(name: str, size: int) -> _Memory:
     """A free buffer of at least ``size`` bytes, or a new one; one that does not fit is given up."""
     try:
-        buffer = _free.setdefault(name, deque()).pop()
+        memory = _free.setdefault(name, deque()).pop()
+        if size <= memory.size <= 4 * size + 65536:
+            return memory
     except IndexError:
-        buffer = np.empty(0, np.uint8)
-    if size <= buffer.size <= 4 * size + 65536:
-        return buffer
-    return torch.empty(size + size // 4 + 64, dtype=torch.uint8).numpy()  # torch aligns to 64 bytes
+        pass
+    owner = torch.empty(size + size // 4 + 64, dtype=torch.uint8)  # torch aligns to 64 bytes
+    return _Memory(owner, owner.data_ptr(), owner.numel())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import StudioError
-from studio.kernels.buffers import Lease
+from studio.kernels.buffers import borrow
 from studio.kernels.compiled import inlined, kernel
 from studio.kernels.simd import Array, Vector, absolute, broadcast, fma, lane_numbers, lane_sum, select
 from studio.kernels.simd_memory import fetch_add, load, store, store3
@@ -73,8 +73,8 @@ def ssim(
     with torch.no_grad():
         if a.device.type != "cpu":
             return ssim_reference(a, b)
-        problem, lease = _problem(a, b, None), Lease()
-        maps, _ = _first_pass(lease, problem, 0.0, gradient=False)
+        problem = _problem(a, b, None)
+        maps, _ = _first_pass(problem, 0.0, gradient=False)
         return torch.from_numpy(maps[0].reshape(*a.shape[:2], problem.width, 3)[:, :, : a.shape[2]].copy())
 
 
@@ -107,10 +107,10 @@ class _Photometric(torch.autograd.Function):
         problem = _problem(render, target, weight)
         uniform = problem.weight.size == 1
         total = float(problem.rows * problem.width if uniform else problem.weight.sum(dtype=np.float64))
-        scale, lease = 1.0 / (3.0 * total) if total > 0 else 0.0, Lease()
-        maps, sums = _first_pass(lease, problem, ssim_weight * scale, gradient=ctx.needs_input_grad[0])
+        scale = 1.0 / (3.0 * total) if total > 0 else 0.0
+        maps, sums = _first_pass(problem, ssim_weight * scale, gradient=ctx.needs_input_grad[0])
         if ctx.needs_input_grad[0]:
-            gradient = torch.empty(problem.rows, problem.width, 3)
+            gradient = torch.from_numpy(borrow("loss_gradient", (problem.rows, problem.width, 3)))
             _run_bands(
                 _gradient_rows, problem, maps, np.float32((1 - ssim_weight) * scale), gradient.numpy().reshape(-1)
             )
@@ -156,9 +156,9 @@ def _flat(value: Tensor) -> np.ndarray:
     return value.detach().float().contiguous().numpy().reshape(-1)
 
 
-def _first_pass(lease: Lease, problem: _Problem, scale: float, gradient: bool) -> tuple[np.ndarray, np.ndarray]:
+def _first_pass(problem: _Problem, scale: float, gradient: bool) -> tuple[np.ndarray, np.ndarray]:
     """Derivative maps [3, B * H * 3 W] (without gradient: the SSIM map) and each row's L1 and SSIM [B * H, 2]."""
-    planes = lease.array("ssim_maps", (3 if gradient else 1, problem.render.size))
+    planes = borrow("ssim_maps", (3 if gradient else 1, problem.render.size))
     sums = np.empty((problem.rows, 2), np.float64)
     _run_bands(_moment_rows, problem, planes, np.float32(scale), gradient, sums)
     return planes, sums
@@ -167,8 +167,7 @@ def _first_pass(lease: Lease, problem: _Problem, scale: float, gradient: bool) -
 def _run_bands(band_kernel: Any, problem: _Problem, *args: Any) -> None:
     workers = worker_count()
     row = -(-3 * problem.width // 16) * 16 + 2 * _PAD
-    lease = Lease()
-    scratch = lease.array("ssim_rows", (workers, 5, row))
+    scratch = borrow("ssim_rows", (workers, 5, row))
     scratch[:] = 0.0
     run(band_kernel, workers, np.zeros(1, np.int64), scratch, problem, *args)
 

@@ -15,6 +15,7 @@ from studio.cameras import Camera
 from studio.errors import StudioError
 from studio.kernels import splat_cpu
 from studio.kernels.backends import choose_kernels
+from studio.kernels.buffers import borrow
 from studio.kernels.spherical_harmonics import sh_colors
 from studio.kernels.splat_project import CULLED, Gaussians, Setup
 from studio.kernels.splat_raster import Images
@@ -50,7 +51,7 @@ class Screen:
 
     @property
     def means2d_absgrad(self) -> Tensor | None:
-        """[..., N, 2] the same with every pixel's contribution taken by magnitude (AbsGS)."""
+        """[..., N, 2] the same with every pixel's contribution taken by magnitude (AbsGS); only with ``absgrad``."""
         gradients = self._gradients()
         return None if gradients is None else gradients[1]
 
@@ -84,6 +85,7 @@ def rasterize_splats(
     antialiased: bool = False,
     near: float = 0.01,
     paired: bool = False,
+    absgrad: bool = False,
     kernels: str = "auto",
 ) -> SplatRender:
     """Blend Gaussians front to back, as gsplat's ``rasterization(render_mode="RGB+ED")`` does.
@@ -104,7 +106,9 @@ def rasterize_splats(
     if choose_kernels(kernels, means.device) == "cuda":
         from studio.kernels.splat_cuda import rasterize_gsplat
 
-        rgb, alpha, depth, positions, gradients = rasterize_gsplat(splats, camera, sh_degree, antialiased, near, paired)
+        rgb, alpha, depth, positions, gradients = rasterize_gsplat(
+            splats, camera, sh_degree, antialiased, near, paired, absgrad
+        )
         return SplatRender(rgb, alpha, depth, Screen(positions, gradients))
     scenes = [value.reshape(math.prod(batch), *value.shape[len(batch) :]) for value in splats]
     if means.shape[-2] < _LEAST:
@@ -122,6 +126,7 @@ def rasterize_splats(
         height=camera.height,
         near=float(near),
         antialiased=bool(antialiased),
+        absgrad=bool(absgrad),
         colors_per_view=sh_degree is not None,
     )
     call = _Call(setup, Ks, (*(() if paired else batch), len(camera)), means.shape[-2])
@@ -161,13 +166,16 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: _Call, viewmats: Tensor, *splats: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        setup = call.setup
+        setup, differentiable = call.setup, any(ctx.needs_input_grad)
         shape = (setup.views, setup.height, setup.width)
-        images = [torch.empty(*shape, 3), torch.empty(shape), torch.empty(shape)]
+        images = [
+            torch.from_numpy(borrow(name, size))
+            for name, size in (("rgb", (*shape, 3)), ("alpha", shape), ("depth", shape))
+        ]
         splats = tuple(value.detach().contiguous() for value in splats)
         camera = splat_cpu.camera_rows(viewmats, call.Ks, setup.width, setup.height)
-        call.state = splat_cpu.forward(setup, camera, _flat(Gaussians, splats), _flat(Images, images))
-        if any(ctx.needs_input_grad):
+        call.state = splat_cpu.forward(setup, camera, _flat(Gaussians, splats), _flat(Images, images), differentiable)
+        if differentiable:
             ctx.call = call
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*splats, *images)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studio.kernels.buffers import Lease
+from studio.kernels.buffers import borrow
 from studio.kernels.splat_order import Order, Tiles, count_tiles, fill_tiles, place_tiles, sort_by_depth
 from studio.kernels.splat_project import (
     CAMERA_ROW,
@@ -34,9 +34,8 @@ from studio.kernels.workers import run, worker_count
 
 
 class State(NamedTuple):
-    """What the backward pass needs from the forward pass; the arrays belong to ``lease``."""
+    """What the backward pass needs from the forward pass."""
 
-    lease: Lease
     setup: Setup
     camera: np.ndarray  # [V * CAMERA_ROW]
     projected: Projected
@@ -60,50 +59,58 @@ def camera_rows(viewmats: Tensor, Ks: Tensor, width: int, height: int) -> np.nda
     return rows.astype(np.float32).reshape(-1)
 
 
-def forward(setup: Setup, camera: np.ndarray, gaussians: Gaussians, images: Images) -> State:
+def forward(
+    setup: Setup, camera: np.ndarray, gaussians: Gaussians, images: Images, differentiable: bool = True
+) -> State:
     """Render into ``images``; N ≥ 16."""
-    lease, scratch, workers = Lease(), Lease(), worker_count()
+    workers = worker_count()
     size = setup.views * setup.splats
     tiles_x, tiles_y = -(-setup.width // TILE_WIDTH), -(-setup.height // TILE_HEIGHT)
     tile_count = setup.views * tiles_x * tiles_y
     counter = np.zeros(2, np.int64)
 
-    rows, keys = lease.array("rows", size * ROW), lease.array("keys", size)
-    boxes = scratch.array("boxes", 2 * size, np.uint32)
+    rows, keys = borrow("rows", size * ROW), borrow("keys", size)
+    boxes = borrow("boxes", 2 * size, np.uint32)
     projected = Projected(rows, keys, boxes.view(np.float32))
     run(project, workers, setup, camera, gaussians, projected)
 
-    order = Order(scratch.array("order", size, np.uint32), scratch.array("visible", setup.views, np.int64))
+    order = Order(borrow("order", size, np.uint32), np.empty(setup.views, np.int64), np.empty(setup.views, np.int64))
     sorters = min(workers, setup.views)
-    sort_scratch = scratch.array("sort", (sorters, 4 * setup.splats), np.uint32)
-    run(sort_by_depth, sorters, counter[:1], setup.splats, keys.view(np.uint32), *order, sort_scratch)
+    sort_scratch = borrow("sort", (sorters, 4 * setup.splats), np.uint32)
+    run(sort_by_depth, sorters, counter[:1], setup.splats, keys.view(np.uint32), boxes, order, sort_scratch)
 
-    tile_rows = int((boxes[1::2] >> 16).astype(np.int64).sum() - (boxes[1::2] & 0xFFFF).astype(np.int64).sum())
-    spans = scratch.array("spans", (workers, 2 * tile_rows), np.uint16)
-    counts = scratch.array("counts", (workers, tile_count), np.int64)
-    totals = scratch.array("totals", workers, np.int64)
+    spans = borrow("spans", (workers, 2 * int(order.tile_rows.sum())), np.uint16)
+    counts = borrow("counts", (workers, tile_count), np.int64)
+    totals = borrow("totals", workers, np.int64)
     run(count_tiles, workers, setup, rows, boxes, order, spans, counts, totals)
 
-    starts = lease.array("starts", tile_count + 1, np.int64)
+    starts = borrow("starts", tile_count + 1, np.int64)
     entry_count = place_tiles(counts, starts)
-    tiles = Tiles(starts, lease.array("entries", entry_count, np.uint32))
-    firsts, ends = lease.array("slot_starts", size, np.int64), lease.array("slot_ends", size, np.int64)
-    slots = Slots(firsts, ends, lease.array("slots", entry_count, np.uint32), np.empty(0, np.float32))
+    tiles = Tiles(starts, borrow("entries", entry_count, np.uint32))
+    slots = Slots(
+        ranges=borrow("slot_ranges", 2 * size if differentiable else 0, np.int64),
+        places=borrow("slots", entry_count if differentiable else 0, np.uint32),
+        rows=np.empty(0, np.float32),
+        written=np.empty(0, np.uint8),
+    )
     run(fill_tiles, workers, setup, boxes, order, spans, counts, totals, tiles.entries, slots)
 
-    lasts = lease.array("lasts", tile_count, np.int64)
-    planes = scratch.array("planes", (workers, FORWARD_PLANES, TILE_PIXELS))
+    lasts = borrow("lasts", tile_count, np.int64)
+    planes = borrow("planes", (workers, FORWARD_PLANES, TILE_PIXELS))
     run(rasterize, workers, setup, counter[1:], planes, rows, tiles, lasts, images)
-    return State(lease, setup, camera, projected, slots, tiles, lasts)
+    return State(setup, camera, projected, slots, tiles, lasts)
 
 
 def backward(
     state: State, gaussians: Gaussians, images: Images, cotangents: Images
 ) -> tuple[Gaussians, np.ndarray, np.ndarray]:
     """Gradients of the Gaussians, of the pixel means [V, N, 4] (x, y, Σ|x|, Σ|y|), and of the cameras [V, 3, 4]."""
-    setup, scratch, workers = state.setup, Lease(), worker_count()
-    rows = scratch.array("gradient_rows", len(state.tiles.entries) * ROW)
-    planes = scratch.array("planes", (workers, BACKWARD_PLANES, TILE_PIXELS))
+    setup, workers = state.setup, worker_count()
+    entries = len(state.tiles.entries)
+    slots = state.slots._replace(
+        rows=borrow("gradient_rows", entries * ROW), written=borrow("written", entries, np.uint8)
+    )
+    planes = borrow("planes", (workers, BACKWARD_PLANES, TILE_PIXELS))
     counter = np.zeros(1, np.int64)
     run(
         rasterize_backward,
@@ -116,13 +123,12 @@ def backward(
         state.lasts,
         images,
         cotangents,
-        rows,
+        slots,
     )
-    gradients = Gaussians(*(torch.empty(len(array)).numpy() for array in gaussians))
-    screen = np.empty(setup.views * setup.splats * 4, np.float32)
+    gradients = Gaussians(*(borrow(f"gradient_{name}", len(array)) for name, array in gaussians._asdict().items()))
+    screen = borrow("screen", setup.views * setup.splats * 4)
     blocks = -(-setup.splats // 16)
     cameras = np.zeros((blocks, setup.views, 16), np.float32)
-    slots = state.slots._replace(rows=rows)
     run(
         project_backward,
         workers,

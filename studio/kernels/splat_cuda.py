@@ -18,6 +18,7 @@ def rasterize_gsplat(
     antialiased: bool,
     near: float,
     paired: bool,
+    absgrad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Tensor, Tensor] | None]]:
     """rgb, alpha, depth, and the two functions of :class:`studio.kernels.splat.Screen`.
 
@@ -49,7 +50,7 @@ def rasterize_gsplat(
         packed=False,
         render_mode="RGB+ED",
         rasterize_mode="antialiased" if antialiased else "classic",
-        absgrad=torch.is_grad_enabled(),
+        absgrad=absgrad,
     )
     means2d, radii = info["means2d"], info["radii"].amax(dim=-1)
     if means2d.requires_grad:
@@ -59,7 +60,10 @@ def rasterize_gsplat(
         return value.squeeze(len(batch)) if paired else value
 
     def gradients() -> tuple[Tensor, Tensor] | None:
-        return None if means2d.grad is None else (in_shape(means2d.grad), in_shape(means2d.absgrad))
+        if means2d.grad is None:
+            return None
+        magnitudes = means2d.absgrad if absgrad else torch.zeros_like(means2d)
+        return in_shape(means2d.grad), in_shape(magnitudes)
 
     rgb, alpha, depth = (in_shape(image) for image in (images[..., :3], alpha[..., 0], images[..., 3]))
     return rgb, alpha, depth, lambda: (in_shape(means2d.detach()), in_shape(radii)), gradients

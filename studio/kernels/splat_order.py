@@ -26,6 +26,7 @@ class Order(NamedTuple):
 
     order: np.ndarray  # [V * N] uint32; the first visible[v] of each view's N are used
     visible: np.ndarray  # [V] int64
+    tile_rows: np.ndarray  # [V] int64 how many tile rows they touch together
 
 
 class Tiles(NamedTuple):
@@ -37,7 +38,7 @@ class Tiles(NamedTuple):
 
 @kernel
 def sort_by_depth(
-    worker: int, workers: int, counter: Array, count: int, keys: Array, order: Array, visible: Array, scratch: Array
+    worker: int, workers: int, counter: Array, count: int, keys: Array, boxes: Array, order: Order, scratch: Array
 ) -> None:
     """Stable order of the Gaussians by depth in each view; views are handed out by ``counter`` [1].
 
@@ -50,9 +51,9 @@ def sort_by_depth(
     id_a, id_b = scratch[worker, 2 * count : 3 * count], scratch[worker, 3 * count :]
     while True:
         view = fetch_add(counter, 0)
-        if view >= visible.size:
+        if view >= order.visible.size:
             break
-        base, n = view * count, 0
+        base, n, tile_rows = view * count, 0, 0
         low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
         for i in range(count):
             key = keys[base + i]
@@ -61,7 +62,9 @@ def sort_by_depth(
                 id_a[n] = np.uint32(base + i)
                 low, high = min(low, key), max(high, key)
                 n += 1
-        visible[view] = n
+                rows = boxes[2 * (base + i) + 1]
+                tile_rows += np.int64(rows >> np.uint32(16)) - np.int64(rows & np.uint32(0xFFFF))
+        order.visible[view], order.tile_rows[view] = n, tile_rows
         spread = np.uint32(high - low) if n > 0 else np.uint32(0)
         shift = np.uint32(0)
         while (spread >> shift) != np.uint32(0):
@@ -84,7 +87,7 @@ def sort_by_depth(
             if shift + np.uint32(DIGIT_BITS) >= np.uint32(32):
                 break
             shift += np.uint32(DIGIT_BITS)
-        order[base : base + n] = id_a[:n]
+        order.order[base : base + n] = id_a[:n]
 
 
 @inlined
@@ -204,7 +207,7 @@ def fill_tiles(
     columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
     tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
     mine, span = counts[worker], spans[worker]
-    place, slot = 0, np.int64(0)
+    place, slot, with_slots = 0, np.int64(0), slots.places.size > 0
     for w in range(worker):
         slot += totals[w]
     for view in range(setup.views):
@@ -214,14 +217,17 @@ def fill_tiles(
             if i + _AHEAD < view * setup.splats + end:
                 prefetch(boxes, 2 * np.int64(order.order[i + _AHEAD]))
             box_y = boxes[2 * g + 1]
-            slots.starts[g] = slot
+            if with_slots:
+                slots.ranges[2 * g] = slot
             for y in range(np.int64(box_y & np.uint32(0xFFFF)), np.int64(box_y >> np.uint32(16))):
                 at = view * tiles + y * columns
                 for x in range(np.int64(span[place]), np.int64(span[place + 1])):
                     entry = mine[at + x]
                     mine[at + x] = entry + 1
                     entries[entry] = np.uint32(g)
-                    slots.places[slot] = np.uint32(entry)
-                    slot += 1
+                    if with_slots:
+                        slots.places[slot] = np.uint32(entry)
+                        slot += 1
                 place += 2
-            slots.ends[g] = slot
+            if with_slots:
+                slots.ranges[2 * g + 1] = slot

@@ -71,6 +71,7 @@ class Setup(NamedTuple):
     height: int
     near: float  # metres
     antialiased: bool
+    absgrad: bool  # gradient rows also hold sums of magnitudes
     colors_per_view: bool  # colors are [V, N, 3], not [S, N, 3]
 
 
@@ -95,10 +96,10 @@ class Projected(NamedTuple):
 class Slots(NamedTuple):
     """Which gradient rows belong to which Gaussian."""
 
-    starts: np.ndarray  # [V * N] first place of a Gaussian in places
-    ends: np.ndarray  # [V * N] one past its last
-    places: np.ndarray  # [M] numbers of gradient rows
+    ranges: np.ndarray  # [V * N * 2] int64 a drawn Gaussian's first and end in places
+    places: np.ndarray  # [M] uint32 numbers of gradient rows; empty where no gradients are wanted
     rows: np.ndarray  # [M * ROW] gradient rows, written by the tiles
+    written: np.ndarray  # [M] uint8 whether a row was, because the Gaussian touched a pixel that was still open
 
 
 @inlined

@@ -8,7 +8,7 @@ import numpy as np
 
 from studio.kernels.compiled import inlined, kernel
 from studio.kernels.simd import Array, Mask, Vector, Vectors, broadcast, lane_numbers, lane_sums, maximum, select
-from studio.kernels.simd_memory import load, load3, load4, load_columns, store, store3, store4
+from studio.kernels.simd_memory import load, load3, load4, load_columns, prefetch, store, store3, store4
 from studio.kernels.splat_project import (
     BLUR,
     CAMERA_ROW,
@@ -29,6 +29,8 @@ from studio.kernels.splat_project import (
     screen_covariance,
 )
 
+_AHEAD = 8  # how many Gaussians ahead to prefetch
+
 
 @inlined
 def _summed_rows(keys: Array, slots: Slots, first: int, block: Array) -> Vectors:
@@ -37,10 +39,16 @@ def _summed_rows(keys: Array, slots: Slots, first: int, block: Array) -> Vectors
     The order of summation depends on nothing but the scene, so gradients repeat bit by bit on any number of workers.
     """
     for lane in range(16):
+        ahead = first + lane + _AHEAD
+        if ahead < keys.size and keys[ahead] < CULLED:
+            for place in range(slots.ranges[2 * ahead], slots.ranges[2 * ahead + 1]):
+                prefetch(slots.rows, np.int64(slots.places[place]) * ROW)
         total = broadcast(np.float32(0.0))
         if keys[first + lane] < CULLED:
-            for place in range(slots.starts[first + lane], slots.ends[first + lane]):
-                total = total + load(slots.rows, np.int64(slots.places[place]) * ROW)
+            for place in range(slots.ranges[2 * (first + lane)], slots.ranges[2 * (first + lane) + 1]):
+                entry = np.int64(slots.places[place])
+                if slots.written[entry]:
+                    total = total + load(slots.rows, entry * ROW)
         store(block, lane * ROW, total)
     return load_columns(block, 0)
 

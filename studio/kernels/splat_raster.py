@@ -33,7 +33,7 @@ from studio.kernels.simd import (
 )
 from studio.kernels.simd_memory import count_trailing_zeros, fetch_add, load, load3, prefetch, store, store3
 from studio.kernels.splat_order import Tiles
-from studio.kernels.splat_project import LOG2_ALPHA_MIN, LOG2E, ROW, TILE_HEIGHT, TILE_WIDTH, Setup
+from studio.kernels.splat_project import LOG2_ALPHA_MIN, LOG2E, ROW, TILE_HEIGHT, TILE_WIDTH, Setup, Slots
 
 ALPHA_MAX = 0.999
 TRANSMITTANCE_MIN = 1e-4
@@ -262,9 +262,9 @@ def rasterize_backward(
     lasts: Array,
     images: Images,
     cotangents: Images,
-    gradients: Array,
+    slots: Slots,
 ) -> None:
-    """Write the gradient row of every list entry: ``gradients`` [M * ROW]. Without depth's cotangent leave it empty.
+    """Write the gradient row of every list entry: ``slots`` (Slots). An empty depth cotangent means zero.
 
     A row holds ∂L/∂(red, green, blue, depth), then with G = ∂L/∂(ln α) of each pixel the moments ΣG, ΣG dx, ΣG dy,
     ΣG dx², ΣG dx dy, ΣG dy², and Σ|∂L/∂mean x|, Σ|∂L/∂mean y|.
@@ -280,7 +280,7 @@ def rasterize_backward(
             break
         entry, end = tiles.starts[tile], lasts[tile]
         for unread in range(end, tiles.starts[tile + 1]):
-            store(gradients, unread * ROW, zero)
+            slots.written[unread] = 0
         if entry == end:
             continue
         view, left, top, width, height = _tile_place(setup, tile)
@@ -301,7 +301,7 @@ def rasterize_backward(
                 broadcast(rows[r + 9]),
             )
             s_r, s_g, s_b, s_z, s_0, s_y, s_yy, abs_x, abs_y = zero, zero, zero, zero, zero, zero, zero, zero, zero
-            touched = live & _rows_touched(rows, r, x0, y0)
+            touched, written = live & _rows_touched(rows, r, x0, y0), np.uint8(0)
             while touched != np.uint64(0):
                 y = count_trailing_zeros(touched)
                 touched &= touched - _ONE
@@ -312,6 +312,7 @@ def rasterize_backward(
                 before = load(covered, k)
                 hit = (exponent >= LOG2_ALPHA_MIN) & (before >= 0.0)
                 if any_lane(hit):
+                    written = np.uint8(1)
                     unclamped = exp2(exponent)
                     alpha = minimum(unclamped, ALPHA_MAX)
                     transmittance = 1.0 - before
@@ -335,12 +336,15 @@ def rasterize_backward(
                     v_log = select(blended & (unclamped <= ALPHA_MAX), alpha * slope, 0.0)
                     v_dy = v_log * dy
                     s_0, s_y, s_yy = s_0 + v_log, s_y + v_dy, fma(v_dy, dy, s_yy)
-                    abs_x = abs_x + absolute(v_log * along)
-                    abs_y = abs_y + absolute(v_log * fma(along_y, along, across * dy))
+                    if setup.absgrad:
+                        abs_x = abs_x + absolute(v_log * along)
+                        abs_y = abs_y + absolute(v_log * fma(along_y, along, across * dy))
                     if not any_lane(after >= 0.0):
                         live &= ~(_ONE << np.uint64(y))
-            s_x = s_0 * dx
-            moments = (s_r, s_g, s_b, s_z, s_0, s_x, s_y, s_x * dx, s_y * dx, s_yy)
-            magnitudes = (abs_x * (rows[r + 2] * np.float32(2.0 / LOG2E)), abs_y * np.float32(2.0 / LOG2E))
-            store(gradients, entry * ROW, lane_sums(moments + magnitudes))
+            slots.written[entry] = written
+            if written:
+                s_x = s_0 * dx
+                moments = (s_r, s_g, s_b, s_z, s_0, s_x, s_y, s_x * dx, s_y * dx, s_yy)
+                magnitudes = (abs_x * (rows[r + 2] * np.float32(2.0 / LOG2E)), abs_y * np.float32(2.0 / LOG2E))
+                store(slots.rows, entry * ROW, lane_sums(moments + magnitudes))
             entry += 1

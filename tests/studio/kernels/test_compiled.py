@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from studio.errors import StudioError
 from studio.kernels import compiled
 from studio.kernels.backends import choose_kernels
-from studio.kernels.buffers import Lease
+from studio.kernels.buffers import borrow
 
 ROOT = Path(__file__).parents[3]
 
@@ -72,16 +73,19 @@ def test_compiling_is_announced_once_and_the_next_process_reuses_it(tmp_path):
     assert second.stdout.startswith("6 Counter({")
 
 
-def test_leased_buffers_are_aligned_used_again_and_never_shared():
-    lease = Lease()
-    a, b = lease.array("test", (3, 5)), lease.array("test", 15)
-    assert a.shape == (3, 5)
-    assert a.ctypes.data % 64 == 0
-    assert a.ctypes.data != b.ctypes.data
-    places = {a.ctypes.data, b.ctypes.data}
-    del lease
-    assert Lease().array("test", 14).ctypes.data in places
-    assert Lease().array("test", 10_000_000).size == 10_000_000
+def test_buffers_are_aligned_used_again_and_never_while_a_view_lives():
+    first, second = borrow("test", (3, 5)), borrow("test", 15)
+    place = first.ctypes.data
+    assert first.shape == (3, 5)
+    assert place % 64 == 0
+    assert place != second.ctypes.data
+    view = torch.from_numpy(first).reshape(-1)[2:].numpy().view(np.uint32)
+    del first
+    assert borrow("test", 15).ctypes.data != place
+    assert view.size == 13
+    del view
+    assert borrow("test", 14).ctypes.data == place
+    assert borrow("test", 10_000_000).size == 10_000_000
 
 
 def test_backends_are_chosen_by_device_and_refused_where_absent(monkeypatch):

@@ -127,7 +127,7 @@ def test_absolute_screen_gradients_are_sums_of_magnitudes_over_pixels():
     values[0] = values[0] * 0.3
     inputs = leaves(values, torch.float32)
     weights = torch.randn(1, 1, 7, 9, 3, generator=torch.Generator().manual_seed(0))
-    render = rasterize_splats(*inputs, camera)
+    render = rasterize_splats(*inputs, camera, absgrad=True)
     assert render.screen.means2d_grad is None
     (render.rgb * weights).sum().backward()
     total, magnitude = 0.0, 0.0

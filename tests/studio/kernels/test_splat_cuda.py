@@ -17,7 +17,7 @@ pytestmark = pytest.mark.gpu
 def _render(values: list[Tensor], camera: Camera, device: str, **options: object) -> tuple[SplatRender, list[Tensor]]:
     inputs = leaves([*values, camera.viewmats], torch.float32, device)
     moved = Camera(inputs[5], camera.Ks.to(device), camera.width, camera.height)
-    return rasterize_splats(*inputs[:5], moved, kernels="cuda" if device == "cuda" else "cpu", **options), inputs
+    return rasterize_splats(*inputs[:5], moved, absgrad=True, kernels=device, **options), inputs
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
