@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from recon.frames import region_masks
+from recon.metrics import match_exposure
 from studio.avatar import Avatar
 from studio.captures import Capture, Frame
 from studio.codes import Codes, CodeTrack
@@ -108,7 +109,10 @@ def evaluate(
                 frame = capture.frame(*key)
                 codes = avatar.codes if track is None else track.codes[key[0]]
                 truth, image = _pair(avatar, capture, frame, codes)
-                report.add(truth, image, _masks(avatar, frame, codes))
+                masks = _masks(avatar, frame, codes)
+                report.add(truth, image, masks)
+                if track is None:
+                    report.add(truth, match_exposure(image, truth), {"full, exposure matched": masks["full"]})
                 truths.write(truth)
                 renders.write(image)
                 if index in in_sheet:
@@ -123,6 +127,7 @@ def evaluate(
             "resolution": list(size),
             "mask": {
                 "full": "all pixels",
+                "exposure matched": "after one gain and one offset for each photo; photos of a still object only",
                 "foreground": "matte above one half",
                 "face, mouth, eyes": "hulls of the head model's posed landmarks",
             },

@@ -41,10 +41,10 @@ class StaticConfig:
         checkpoint_every: steps between checkpoints.
     """
 
-    iterations: int = 6000
+    iterations: int = 4000
     sh_degree: int = 1
     random_points: int = 15_000
-    levels: tuple[tuple[float, float], ...] = ((0.2, 0.25), (0.5, 0.5), (1.0, 1.0))
+    levels: tuple[tuple[float, float], ...] = ((0.3, 0.25), (0.6, 0.5), (1.0, 1.0))
     opacity_weight: float = 0.01
     scale_weight: float = 0.01
     mcmc: McmcConfig = field(default_factory=McmcConfig)
@@ -58,6 +58,7 @@ class StaticConfig:
 # Kerbl et al. 2023; the rate of the means is per unit of the scene's extent and falls by the given factor.
 _RATES = {"quats": 1e-3, "log_scales": 5e-3, "opacity_logits": 5e-2, "sh0": 2.5e-3, "shN": 1.25e-4}
 _MEANS_RATE, _MEANS_DECAY = 1.6e-4, 0.01
+_EXPOSURE_RATE = 2e-3
 _FARTHEST = 6.0  # random points reach this many times as far as the triangulated ones
 
 
@@ -117,6 +118,9 @@ class StaticSession:
         self._use(initial_parameters(points, colors, config.sh_degree))
         self.order: list[int] = []
         self.photos: _Photos | None = None
+        # Cameras choose their exposure anew for every photo: a gain (as a logarithm) and an offset for each.
+        self.exposures = torch.nn.Parameter(torch.zeros(len(self.indices), 2))
+        self.exposure_optimizer = torch.optim.Adam([self.exposures], lr=_EXPOSURE_RATE, fused=True)
 
     def _use(self, values: dict[str, Tensor]) -> None:
         self.avatar.parameters.update({name: torch.nn.Parameter(value) for name, value in values.items()})
@@ -127,32 +131,37 @@ class StaticSession:
     def step(self, step: int) -> float:
         """One photo."""
         share, mcmc = step / self.config.iterations, self.config.mcmc
-        camera, target = self._next_photo(share)
+        camera, target, exposure = self._next_photo(share)
         rate = _MEANS_RATE * self.extent * _MEANS_DECAY**share
         self.optimizer.param_groups[0]["lr"] = rate
-        loss = self._loss(camera, target)
-        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(camera, target, exposure)
+        for optimizer in (self.optimizer, self.exposure_optimizer):
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimizer.step()
+        for optimizer in (self.optimizer, self.exposure_optimizer):
+            optimizer.step()
+        with torch.no_grad():  # the scene is as bright as the photos are on average
+            self.exposures.sub_(self.exposures.mean(0))
         if mcmc.start <= share < mcmc.stop and step % mcmc.every == 0:
             relocate(self.avatar.parameters, self.optimizer, mcmc, self.generator)
         explore(self.avatar.parameters, rate, mcmc, self.generator)
         return float(loss.detach())
 
-    def _next_photo(self, share: float) -> tuple[Camera, Tensor]:
-        """Every photo once, in random order, at the size of the current level."""
+    def _next_photo(self, share: float) -> tuple[Camera, Tensor, Tensor]:
+        """Every photo once, in random order, at the size of the current level: camera, image, exposure [2]."""
         scale = next(scale for until, scale in self.config.levels if share < until)
         if self.photos is None or self.photos.scale != scale:
             self.photos = _Photos(self.capture, self.indices, scale)
         self.order = self.order or torch.randperm(len(self.indices), generator=self.generator).tolist()
-        return self.photos[self.order.pop()]
+        index = self.order.pop()
+        return *self.photos[index], self.exposures[index]
 
-    def _loss(self, camera: Camera, target: Tensor) -> Tensor:
+    def _loss(self, camera: Camera, target: Tensor, exposure: Tensor) -> Tensor:
         render = self.avatar.render(camera, self.avatar.codes)
         opacities = self.avatar.parameters["opacity_logits"].sigmoid()
         scales = self.avatar.parameters["log_scales"].exp()
         return (
-            photometric_loss(render.rgb, target, ssim_weight=0.2)
+            photometric_loss(render.rgb * exposure[0].exp() + exposure[1], target, ssim_weight=0.2)
             + self.config.opacity_weight * opacities.mean()
             + self.config.scale_weight / self.extent * scales.mean()
         )
@@ -164,7 +173,9 @@ class StaticSession:
     def store(self, folder: Path, step: int) -> None:
         """Write a checkpoint."""
         tensors = {f"now/{name}": value for name, value in self.avatar.parameters.items()}
-        tensors |= {"generator": self.generator.get_state(), **optimizer_tensors(self.optimizer)}
+        tensors |= {"generator": self.generator.get_state(), "exposures": self.exposures}
+        tensors |= optimizer_tensors(self.optimizer)
+        tensors |= {f"exposure_{name}": value for name, value in optimizer_tensors(self.exposure_optimizer).items()}
         save_checkpoint(folder, step, Checkpoint(tensors, {"order": self.order}))
 
     def restore(self, folder: Path) -> int:
@@ -175,6 +186,10 @@ class StaticSession:
         tensors = checkpoint.tensors
         self._use({name.removeprefix("now/"): value for name, value in tensors.items() if name.startswith("now/")})
         restore_optimizer(self.optimizer, tensors)
+        with torch.no_grad():
+            self.exposures.copy_(tensors["exposures"])
+        theirs = {name.removeprefix("exposure_"): tensors[name] for name in tensors if name.startswith("exposure_")}
+        restore_optimizer(self.exposure_optimizer, theirs)
         self.generator.set_state(tensors["generator"])
         self.order = list(checkpoint.numbers["order"])
         return int(checkpoint.numbers["step"])
