@@ -16,7 +16,7 @@ from studio.codes import Codes
 
 _JOINT_FLOORS = (0.02,) * 3 + (0.02,) * 3 + (0.003,) * 3 + (0.03,) * 6  # jaw, neck, neck shift (metres), eyes
 _EXPRESSION_FLOOR = 0.05  # a channel that moves less than this in the whole clip tells nothing
-_MAX_COMPONENTS, _KEPT_VARIANCE = 20, 0.97
+_KEPT_VARIANCE = 0.995
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class CodeStatistics:
     @staticmethod
     def fit(
         codes: Codes,  # batch [T], the training frames
+        most: int,
     ) -> CodeStatistics:
-        """Principal components of standardised codes."""
+        """At most ``most`` principal components of the standardised codes."""
         vectors = codes.vector().double()
         expressions = len(codes.space)
         floors = torch.tensor([_EXPRESSION_FLOOR] * expressions + list(_JOINT_FLOORS), dtype=torch.float64)
@@ -51,7 +52,7 @@ class CodeStatistics:
         _, singular, components = torch.linalg.svd(scaled, full_matrices=False)
         variance = singular.square() / len(vectors)
         share = variance.cumsum(0) / variance.sum().clamp(min=1e-12)
-        kept = min(_MAX_COMPONENTS, int((share < _KEPT_VARIANCE).sum()) + 1)
+        kept = min(most, int((share < _KEPT_VARIANCE).sum()) + 1)
         projection = weights[:, None] * components[:kept].T / (variance[:kept] + 1e-3).sqrt()
         z = (vectors - mean) @ projection
         return CodeStatistics(*(part.float() for part in (mean, projection, z.amin(0), z.amax(0))))

@@ -29,10 +29,12 @@ class FieldConfig:
     Args:
         bases: K corrections that each Gaussian owns; 0 switches corrections off.
         hidden: width of the network that weights them.
+        components: most directions of the code space that the network sees.
     """
 
     bases: int = 16
     hidden: int = 64
+    components: int = 20
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class SplatSession:
         samples = [self.views[key] for key in _spread(self.keys, _INITIAL_VIEWS)]
         binding = make_binding(person, track.codes, samples, config.gaussians, generator)
         small, binding = compacted(person, binding)
-        statistics = CodeStatistics.fit(track.codes[list(self.timesteps)])
+        statistics = CodeStatistics.fit(track.codes[list(self.timesteps)], config.model.components)
         learned = SplatField(binding, interocular(person), statistics.projection.shape[1], config.model, generator)
         trained = replace(track, codes=track.codes[list(self.timesteps)], valid=track.valid[list(self.timesteps)])
         camera = capture.cameras[_front_camera(capture, track, cameras)]

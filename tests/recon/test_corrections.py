@@ -23,7 +23,7 @@ def _clip(frames: int = 60) -> Codes:
 
 def test_training_codes_fill_the_range_and_foreign_codes_do_not_leave_it() -> None:
     clip = _clip()
-    statistics = CodeStatistics.fit(clip)
+    statistics = CodeStatistics.fit(clip, 20)
     z = statistics.components(clip)
     torch.testing.assert_close(z, (clip.vector() - statistics.mean) @ statistics.projection)
     assert float(z.std(0).max()) < 1.1
@@ -36,17 +36,17 @@ def test_training_codes_fill_the_range_and_foreign_codes_do_not_leave_it() -> No
 
 def test_correlated_channels_share_a_component() -> None:
     """Two smiles that always go together, a jaw and three neck angles: five directions."""
-    assert CodeStatistics.fit(_clip()).projection.shape[1] == 5
+    assert CodeStatistics.fit(_clip(), 20).projection.shape[1] == 5
 
 
 def test_a_channel_that_never_moved_changes_nothing() -> None:
-    statistics = CodeStatistics.fit(_clip())
+    statistics = CodeStatistics.fit(_clip(), 20)
     still = Codes.neutral()
     torch.testing.assert_close(statistics.components(still.with_channels(tongueOut=1.0)), statistics.components(still))
 
 
 def test_a_clip_without_motion_is_no_problem(head: HeadModel) -> None:
-    statistics = CodeStatistics.fit(Codes.neutral(ARKIT52, (3,)))
+    statistics = CodeStatistics.fit(Codes.neutral(ARKIT52, (3,)), 20)
     assert torch.isfinite(statistics.components(Codes.neutral().with_channels(jawOpen=1.0))).all()
 
 
