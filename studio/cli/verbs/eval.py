@@ -50,7 +50,8 @@ def evaluate_split(
 
 
 def show(split: str, metrics: dict[str, Any]) -> None:
-    """One line for each region."""
+    """One line for each region that was seen."""
     for region, values in metrics["regions"].items():
-        listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
-        print(f"{split:<16} {region:<10} {listed}")
+        if values["pixels"]:
+            listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
+            print(f"{split:<21} {region:<10} {listed}")
