@@ -72,7 +72,7 @@ def people_sheet(head: HeadModel, size: int = 300, columns: int = 4) -> Image.Im
     for seed in range(8):
         identity = 0.9 * torch.randn(head.num_identity, generator=torch.Generator().manual_seed(seed))
         own = replace(head, texture=paint(Appearance.random(seed))) if head.name == "procedural" else head
-        camera = sheet_camera(size, (0.0, -0.045, -0.04), 0.34, 0.35 if seed % 2 else -0.25)
+        camera = sheet_camera(size, (0.0, -0.035, -0.04), 0.37, 0.35 if seed % 2 else -0.25)
         cells.append((f"subject {seed}", picture(own, identity, Codes.neutral(head.space), camera)))
     return _sheet(cells, columns)
 

@@ -23,7 +23,7 @@ def _eyeball(canvas: Canvas, side: str) -> Array:
     polar = radius * eyes.EYEBALL_EXTENT
     r = polar / eyes.IRIS_RADIANS
     veins = np.abs(np.sin(9 * angle + 2.2 * np.sin(5 * polar + 3 * angle) + 3.0 * np.sin(2 * angle)))
-    sclera = shade(np.array([0.93, 0.915, 0.90]), 0.03 * r.clip(0, 3), (0.4, 1.0, 1.0))
+    sclera = shade(np.array([0.89, 0.87, 0.85]), 0.03 * r.clip(0, 3), (0.4, 1.0, 1.0))
     sclera = shade(sclera, 0.16 * smoothstep(0.16, 0.0, veins) * smoothstep(1.3, 2.4, r), (0.1, 1.0, 1.0))
     color = mix(sclera, _iris(canvas, r, angle), smoothstep(1.06, 0.97, r))
     color = mix(color, (0.015, 0.012, 0.012), smoothstep(0.44, 0.38, r))

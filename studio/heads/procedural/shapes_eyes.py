@@ -42,7 +42,7 @@ def _rest(stage: Stage) -> tuple[Array, Array, Array, Array, Array]:
 
 def blink(stage: Stage, sign: float) -> Array:
     _, crease, profile, upper, closed = _rest(stage)
-    target = np.where(upper, closed - 0.012 * profile, closed)
+    target = np.where(upper, closed - 0.03 * profile, closed)
     return _lids(stage, sign, target, crease - np.where(upper, 0.10, -0.02) * profile)
 
 

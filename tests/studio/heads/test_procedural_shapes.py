@@ -103,13 +103,17 @@ def test_lids_stay_outside_the_eyeball_while_they_close(head: HeadModel, amount:
     assert distance.min() > radius.max() - 0.0012
 
 
-def test_closed_lids_cover_the_eyeball_seen_from_ahead(head: HeadModel) -> None:
-    """Every front-facing point of the eyeball has skin ahead of it."""
-    vertices = posed(head, eyeBlinkLeft=1.0, eyeBlinkRight=1.0)
+@pytest.mark.parametrize("parameter", [None, "eye_size", "eye_tilt", "eye_spacing"])
+def test_closed_lids_cover_the_eyeball_seen_from_ahead(head: HeadModel, parameter: str | None) -> None:
+    """Every front-facing point of the eyeball has skin ahead of it, for large and slanting eyes too."""
+    identity = torch.zeros(head.num_identity)
+    if parameter:
+        identity[head.identity_names.index(parameter)] = 2.0
+    person = head.with_identity(identity)
+    vertices = posed(person, eyeBlinkLeft=1.0, eyeBlinkRight=1.0)
     for index, name in ((3, "eye_left"), (4, "eye_right")):
-        center = head.joint_positions[index]
         ball = vertices[torch.unique(head.faces[head.region_faces(name)])]
-        front = ball[(ball - center)[:, 2] > 0.004]
+        front = ball[(ball - person.joint_positions[index])[:, 2] > 0.004]
         assert skin_ahead(vertices, skin(head), front).all()
 
 
