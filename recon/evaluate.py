@@ -17,6 +17,7 @@ from recon.metrics import match_exposure
 from studio.avatar import Avatar
 from studio.captures import Capture, Frame
 from studio.codes import Codes, CodeTrack
+from studio.errors import StudioError
 from studio.folders import Manifest, content_hash, write_folder, write_json
 from studio.heads.model import HeadModel
 from studio.kernels.photometric import ssim
@@ -91,10 +92,15 @@ def evaluate(
         What metrics.json holds: protocol, split, resolution, and per region psnr, ssim and the number of pixels.
 
     Raises:
-        StudioError: no such split, codes of another space, or ``out`` exists.
+        StudioError: no such split, no valid frame in it, codes of another space, or ``out`` exists.
     """
     part = capture.split(split)
-    keys = [(t, c) for c in part.cameras for t in part.timesteps]
+    shown = [t for t in part.timesteps if track is None or bool(track.valid[t])]
+    if not shown:
+        raise StudioError(
+            f"nothing to judge in the split {split}", got="no frame with a face", expected="tracked frames"
+        )
+    keys = [(t, c) for c in part.cameras for t in shown]
     size = (capture.cameras.width, capture.cameras.height)
     report = _Report()
     in_sheet = set(np.linspace(0, len(keys) - 1, min(_SHEET_ROWS, len(keys))).round().astype(int).tolist())
@@ -124,6 +130,7 @@ def evaluate(
             "protocol": _PROTOCOLS[track is not None],
             "split": split,
             "frames": len(keys),
+            "skipped": f"{len(part.timesteps) - len(shown)} timesteps without a tracked face",
             "resolution": list(size),
             "mask": {
                 "full": "all pixels",

@@ -49,7 +49,7 @@ def train_stage(chain: Chain, config: Config, made: Made) -> None:
 
 def eval_stages(chain: Chain, made: Made, kernels: str) -> dict[str, Path]:
     """Judge the avatar on each held-out split; returns the folders."""
-    folders = {split: made.run / "eval" / split for split in held_out(made.capture)}
+    folders = {split: made.run / "eval" / split for split in held_out(made.capture, made.track)}
     for split, folder in folders.items():
 
         def judge(split: str = split, folder: Path = folder) -> None:

@@ -10,6 +10,7 @@ from studio.cli.finish import finish
 from studio.cli.progress import count_bar
 from studio.cli.rooms import trained_on
 from studio.folders import next_free
+from studio.logs import say
 
 
 def run(config: Config) -> None:
@@ -19,7 +20,7 @@ def run(config: Config) -> None:
     capture = config.optional_path("capture") or capture
     track = config.get("track", str | None) or track
     out = config.optional_path("out") or folder / "eval"
-    splits = held_out(capture) if config.values["split"] is None else (config.text("split"),)
+    splits = held_out(capture, track) if config.values["split"] is None else (config.text("split"),)
     written = []
     for split in splits:
         target = next_free(out / split)
@@ -28,11 +29,17 @@ def run(config: Config) -> None:
     finish(*written, next="drive", avatar=folder / "avatar", driver="other.mp4")
 
 
-def held_out(capture: Path) -> tuple[str, ...]:
-    """The splits of a capture that training does not see."""
+def held_out(capture_folder: Path, track_name: str | None) -> tuple[str, ...]:
+    """The splits of a capture that training does not see and in which the track has a face."""
     from studio.captures import open_capture
 
-    return tuple(name for name in open_capture(capture).splits if name != "train")
+    capture = open_capture(capture_folder)
+    valid = capture.track(track_name).valid.tolist() if track_name else [True] * len(capture)
+    names = [name for name in capture.splits if name != "train"]
+    shown = tuple(name for name in names if any(valid[index] for index in capture.splits[name].timesteps))
+    for name in set(names) - set(shown):
+        say(f"{name} is not judged: no frame of it shows a face")
+    return shown
 
 
 def evaluate_split(

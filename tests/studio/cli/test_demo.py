@@ -5,10 +5,13 @@ import os
 import shutil
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from studio.captures import open_capture
 from studio.cli.verbs import train
 from studio.folders import read_manifest
 from studio.media.images import read_image
@@ -124,6 +127,29 @@ def test_eval_finds_the_capture_of_a_run(tiny_demo, studio, tmp_path):
     metrics = json.loads((tmp_path / "judged" / "novel_view_expression" / "metrics.json").read_text())
     before = json.loads((tiny_demo / "run" / "eval" / "novel_view_expression" / "metrics.json").read_text())
     assert metrics == before
+
+
+def test_frames_without_a_face_are_not_judged(tiny_demo, studio, tmp_path):
+    capture = tmp_path / "capture"
+    shutil.copytree(tiny_demo / "capture", capture)
+    opened = open_capture(capture)
+    track, split = opened.track("truth"), opened.split("novel_expression")
+    valid = torch.ones(len(track), dtype=torch.bool)
+    valid[list(split.timesteps)] = False
+    replace(track, valid=valid).save(capture / "tracks" / "none")
+    valid[split.timesteps[0]] = True
+    replace(track, valid=valid).save(capture / "tracks" / "one")
+    run = f"run={tiny_demo / 'run'}"
+    outcome = studio("eval", run, f"capture={capture}", "track=none", f"out={tmp_path / 'none'}")
+    assert outcome.code == 0
+    assert "novel_expression is not judged" in outcome.err
+    assert [path.name for path in (tmp_path / "none").iterdir()] == ["novel_view"]
+    outcome = studio("eval", run, f"capture={capture}", "track=none", "split=novel_expression", f"out={tmp_path / 'x'}")
+    assert outcome.code == 2
+    assert "nothing to judge" in outcome.line
+    outcome = studio("eval", run, f"capture={capture}", "track=one", "split=novel_expression", f"out={tmp_path / 'x'}")
+    metrics = json.loads((tmp_path / "x" / "novel_expression" / "metrics.json").read_text())
+    assert metrics["frames"] == len(split.cameras)
 
 
 def test_exports(tiny_demo, studio, tmp_path):
