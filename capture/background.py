@@ -11,7 +11,7 @@ import numpy as np
 from capture.zones import zones
 
 _WORK_PIXELS = 192  # GrabCut's cost grows with pixels; its masks only choose samples here
-_GRABCUT_ROUNDS = 3
+_LABELS = np.array([cv2.GC_BGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD, cv2.GC_FGD], dtype=np.uint8)  # by zone
 _MIN_SAMPLES = 2
 _MOVES = 0.004  # of the picture's size: shift of background features from which the camera moves
 _NOISE_FLOOR = 3.0  # levels
@@ -51,20 +51,22 @@ def rough_masks(images: Sequence[np.ndarray], points: np.ndarray) -> list[np.nda
         images: [S, S, 3] uint8 each.
         points: [K, 478, 2 or 3] landmarks in pixels.
     """
-    masks = []
-    for image, landmarks in zip(images, points, strict=True):
-        size = len(image)
-        scale = min(_WORK_PIXELS / size, 1.0)
-        work = round(size * scale)
-        small = cv2.resize(image, (work, work), interpolation=cv2.INTER_AREA)
-        zone = zones(landmarks * scale, work)
-        labels = np.array([cv2.GC_BGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD, cv2.GC_FGD], dtype=np.uint8)[zone]
-        cv2.setRNGSeed(0)
-        colors = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(small, labels, (0, 0, 1, 1), colors[0], colors[1], _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
-        person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-        masks.append(cv2.resize(person, (size, size), interpolation=cv2.INTER_LINEAR) > 0.5)
-    return masks
+    return [
+        grab_cut(image, _LABELS[zones(landmarks, len(image))]) for image, landmarks in zip(images, points, strict=True)
+    ]
+
+
+def grab_cut(image: np.ndarray, labels: np.ndarray, rounds: int = 3) -> np.ndarray:
+    """The person's mask [S, S] bool from first labels [S, S] in GrabCut's numbers."""
+    size = len(image)
+    work = (min(_WORK_PIXELS, size),) * 2
+    small = cv2.resize(image, work, interpolation=cv2.INTER_AREA)
+    labels = cv2.resize(labels, work, interpolation=cv2.INTER_NEAREST)
+    colors = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)
+    cv2.grabCut(small, labels, (0, 0, 1, 1), colors[0], colors[1], rounds, cv2.GC_INIT_WITH_MASK)
+    person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    return np.asarray(cv2.resize(person, (size, size), interpolation=cv2.INTER_LINEAR)) > 0.5
 
 
 def estimate_background(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], margin: int) -> Background:
@@ -83,8 +85,21 @@ def estimate_background(images: Sequence[np.ndarray], masks: Sequence[np.ndarray
     image = _median(stack, outside, count)
     noise = 1.48 * _median(cv2.absdiff(stack, np.broadcast_to(image, stack.shape)), outside, count).mean(axis=-1)
     noise = np.where(seen, np.maximum(noise, _NOISE_FLOOR), _NOISE_FLOOR).astype(np.float32)
+    disputed = _disputed(stack, outside, image, noise).astype(np.uint8)
+    seen &= cv2.medianBlur(disputed, 5) == 0
     filled = fill(image, seen)
     return Background(filled, seen, noise, not _moves(images, outside))
+
+
+def _disputed(stack: np.ndarray, outside: np.ndarray, image: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Pixels [S, S] that show the same where the masks say person as where they say background.
+
+    There the masks of a few frames have missed a part of the person, such as clothes of the background's colour.
+    """
+    same = np.abs(stack.astype(np.int16) - image).max(axis=-1) < 4.0 * noise
+    inside = ~outside
+    count = inside.sum(axis=0)
+    return (count > outside.sum(axis=0)) & ((same & inside).sum(axis=0) > 0.5 * count)
 
 
 def _median(values: np.ndarray, chosen: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -101,8 +116,8 @@ def fill(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
     levels = [(image.astype(np.float32) * seen[..., None], seen.astype(np.float32))]
     while levels[-1][1].min() == 0 and min(levels[-1][1].shape) > 1:
         size = tuple(max(extent // 2, 1) for extent in levels[-1][1].shape[::-1])
-        color, weight = (np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA)) for part in levels[-1])
-        levels.append((color, weight))
+        color, weight = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in levels[-1])
+        levels.append((color.astype(np.float32), weight.astype(np.float32)))
     color, weight = levels[-1]
     result = color / np.maximum(weight, 1e-6)[..., None]
     for color, weight in reversed(levels[:-1]):

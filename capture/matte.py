@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from capture.background import Background
+from capture.background import Background, grab_cut
 from capture.zones import LIKELY, NEVER, SURE, UNLIKELY, FaceFrame, zones
 
 _BINS = 24
 _WORK_PIXELS = 256  # colours are weighed at this size, edges drawn at full size
 _ZONE_ODDS = {NEVER: -20.0, UNLIKELY: -1.5, LIKELY: 1.5, SURE: 20.0}  # log odds of being the person
+_SURE = 6.0  # log odds that are not questioned again
 _LIMIT = 8.0  # log odds that one pixel's colour may contribute
 _UNLIKE_ANY = 0.02  # share of background pixels that look unlike their background (shadows, flicker)
 _BAND = 0.035  # half width of the soft edge, in heights of the face
@@ -70,7 +71,7 @@ def person_alpha(
     small = cv2.resize(image, (work, work), interpolation=cv2.INTER_AREA) if scale < 1 else image
     odds = _odds(small, zones(points * scale, work), colors, background.resized(work))
     smooth = cv2.GaussianBlur(odds, (0, 0), max(0.012 * face.height * scale, 0.6))
-    core = _cleaned(smooth > 0, points * scale, scale * face.height)
+    core = _cleaned(_cut(small, smooth), points * scale, scale * face.height)
     if scale < 1:
         core = cv2.resize(core.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR) > 0.5
     return _soft_edge(image, core, background, max(round(_BAND * face.height), 1))
@@ -89,6 +90,13 @@ def _odds(image: np.ndarray, zone: np.ndarray, colors: ColorModel, background: B
     color = np.clip(person - other, -_LIMIT, _LIMIT)
     prior = np.array([_ZONE_ODDS[label] for label in (NEVER, UNLIKELY, LIKELY, SURE)], np.float32)
     return (color + prior[zone]).astype(np.float32)
+
+
+def _cut(image: np.ndarray, odds: np.ndarray) -> np.ndarray:
+    """The person's mask [S, S] bool: what is sure by its odds, and between that a cut along the image's edges."""
+    labels = np.where(odds > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    labels = np.where(odds > _SURE, cv2.GC_FGD, np.where(odds < -_SURE, cv2.GC_BGD, labels))
+    return grab_cut(image, labels.astype(np.uint8), rounds=1)
 
 
 def _cleaned(mask: np.ndarray, points: np.ndarray, face_height: float) -> np.ndarray:

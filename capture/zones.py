@@ -39,17 +39,19 @@ def zones(
 ) -> np.ndarray:
     """Map [size, size] uint8 of SURE, LIKELY, UNLIKELY and NEVER for an upright person, cut off by the lower edge.
 
-    SURE: the face, the neck below it and the middle of the chest. LIKELY: skull and shoulders of an average person.
+    SURE: the face and skull, the neck below and the middle of the chest. LIKELY: hair and shoulders of most people.
     UNLIKELY: as far as long hair or broad shoulders reach. NEVER: beyond.
     """
     face = FaceFrame.of(points)
     result = np.full((size, size), NEVER, dtype=np.uint8)
     skull = face.chin + 0.62 * face.height * face.up
     angle = float(np.degrees(np.arctan2(face.up[0], -face.up[1])))
-    for label, head, slope in ((UNLIKELY, (1.0, 1.1), (-0.1, 3.5)), (LIKELY, (0.56, 0.76), (0.3, 1.5))):
+    for label, head, slope in ((UNLIKELY, (1.0, 1.1), (-0.1, 3.5)), (LIKELY, (0.56, 0.76), (0.15, 1.6))):
         axes = (face.width * head[0] * 1.1, face.height * head[1])
         cv2.ellipse(result, _point(skull), _point(axes), angle, 0, 360, label, -1)
         result[_below(face, size, *slope)] = label
+    # Whatever the hair, the skull reaches a fifth of the face's height above the forehead.
+    cv2.ellipse(result, _point(skull), _point((0.48 * face.width, 0.56 * face.height)), angle, 0, 360, SURE, -1)
     hull = cv2.convexHull(np.round(points[list(CONTOUR), :2]).astype(np.int32))
     cv2.fillConvexPoly(result, hull, SURE)
     result[_column(face, size)] = SURE
@@ -75,4 +77,4 @@ def _below(face: FaceFrame, size: int, start: float, half_width: float) -> np.nd
 def _column(face: FaceFrame, size: int) -> np.ndarray:
     """The neck and the middle of the chest."""
     down, beside = _offsets(face, size)
-    return (down > -0.1) & (beside < np.clip(0.22 + 0.9 * (down - 0.35), 0.22, 0.6))
+    return (down > -0.1) & (beside < np.clip(0.22 + 1.2 * (down - 0.25), 0.22, 0.6))
