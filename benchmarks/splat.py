@@ -70,7 +70,7 @@ def cuda_rows() -> list[dict[str, object]]:
     """Our function on CUDA tensors against gsplat called directly: what the seam costs."""
     rows = []
     for count, size in CUDA_SIZES:
-        splats = [value.cuda() for value in head_shell(count)]
+        splats = [value.to("cuda") for value in head_shell(count)]
         camera = portrait_camera(size).to("cuda")
         functions = {
             **_functions("ours", _ours, splats, camera),

@@ -51,7 +51,7 @@ def test_images_and_gradients_agree(antialiased, sh_degree, scenes, views, paire
 
 
 def test_auto_takes_cuda_for_cuda_tensors_and_nothing_is_drawn_of_nothing():
-    values = [value.cuda() for value in random_splats(40, seed=1)]
+    values = [value.to("cuda") for value in random_splats(40, seed=1)]
     camera = ring(2, 33, 21).to("cuda")
     assert rasterize_splats(*values, camera).rgb.device.type == "cuda"
     values[3] = torch.zeros_like(values[3])
