@@ -70,19 +70,18 @@ def forward(
     counter = np.zeros(2, np.int64)
 
     rows, keys = borrow("rows", size * ROW), borrow("keys", size)
-    boxes = borrow("boxes", 2 * size, np.uint32)
+    boxes = borrow("boxes", 4 * size, np.uint32)
     projected = Projected(rows, keys, boxes.view(np.float32))
     run(project, workers, setup, camera, gaussians, projected)
 
-    order = Order(borrow("order", size, np.uint32), np.empty(setup.views, np.int64), np.empty(setup.views, np.int64))
+    order = Order(borrow("order", size, np.uint32), np.empty(setup.views, np.int64))
     sorters = min(workers, setup.views)
     sort_scratch = borrow("sort", (sorters, 4 * setup.splats), np.uint32)
-    run(sort_by_depth, sorters, counter[:1], setup.splats, keys.view(np.uint32), boxes, order, sort_scratch)
+    run(sort_by_depth, sorters, counter[:1], setup.splats, keys.view(np.uint32), order, sort_scratch)
 
-    spans = borrow("spans", (workers, 2 * int(order.tile_rows.sum())), np.uint16)
     counts = borrow("counts", (workers, tile_count), np.int64)
     totals = borrow("totals", workers, np.int64)
-    run(count_tiles, workers, setup, rows, boxes, order, spans, counts, totals)
+    run(count_tiles, workers, setup, rows, boxes, order, counts, totals)
 
     starts = borrow("starts", tile_count + 1, np.int64)
     entry_count = place_tiles(counts, starts)
@@ -93,7 +92,7 @@ def forward(
         rows=np.empty(0, np.float32),
         written=np.empty(0, np.uint8),
     )
-    run(fill_tiles, workers, setup, boxes, order, spans, counts, totals, tiles.entries, slots)
+    run(fill_tiles, workers, setup, rows, boxes, order, counts, totals, tiles.entries, slots)
 
     lasts = borrow("lasts", tile_count, np.int64)
     planes = borrow("planes", (workers, FORWARD_PLANES, TILE_PIXELS))

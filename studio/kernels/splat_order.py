@@ -6,15 +6,14 @@ row of tiles the exact horizontal extent of the ellipse decides which tiles it t
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from studio.kernels.compiled import inlined, kernel
-from studio.kernels.simd import Array
-from studio.kernels.simd_memory import fetch_add, prefetch
-from studio.kernels.splat_project import ROW, TILE_HEIGHT, TILE_WIDTH, Setup, Slots
+from studio.kernels.simd import Array, lane_numbers
+from studio.kernels.simd_memory import as_bits, fetch_add, prefetch, store
+from studio.kernels.splat_project import ROW, TILE_HEIGHT, TILE_WIDTH, Setup, Slots, columns_touched
 
 DIGIT_BITS = 12
 _CULLED_BITS = np.uint32(0x7F800000)  # CULLED
@@ -26,7 +25,6 @@ class Order(NamedTuple):
 
     order: np.ndarray  # [V * N] uint32; the first visible[v] of each view's N are used
     visible: np.ndarray  # [V] int64
-    tile_rows: np.ndarray  # [V] int64 how many tile rows they touch together
 
 
 class Tiles(NamedTuple):
@@ -38,7 +36,7 @@ class Tiles(NamedTuple):
 
 @kernel
 def sort_by_depth(
-    worker: int, workers: int, counter: Array, count: int, keys: Array, boxes: Array, order: Order, scratch: Array
+    worker: int, workers: int, counter: Array, count: int, keys: Array, order: Order, scratch: Array
 ) -> None:
     """Stable order of the Gaussians by depth in each view; views are handed out by ``counter`` [1].
 
@@ -53,7 +51,7 @@ def sort_by_depth(
         view = fetch_add(counter, 0)
         if view >= order.visible.size:
             break
-        base, n, tile_rows = view * count, 0, 0
+        base, n = view * count, 0
         low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
         for i in range(count):
             key = keys[base + i]
@@ -62,9 +60,7 @@ def sort_by_depth(
                 id_a[n] = np.uint32(base + i)
                 low, high = min(low, key), max(high, key)
                 n += 1
-                rows = boxes[2 * (base + i) + 1]
-                tile_rows += np.int64(rows >> np.uint32(16)) - np.int64(rows & np.uint32(0xFFFF))
-        order.visible[view], order.tile_rows[view] = n, tile_rows
+        order.visible[view] = n
         spread = np.uint32(high - low) if n > 0 else np.uint32(0)
         shift = np.uint32(0)
         while (spread >> shift) != np.uint32(0):
@@ -91,27 +87,14 @@ def sort_by_depth(
 
 
 @inlined
-def _columns_touched(rows: Array, r: int, tile_row: int, first: int, end: int) -> tuple[int, int]:
-    """Tile columns [first, end) narrowed to those that the ellipse touches between this tile row's top and bottom.
-
-    For a given dy the ellipse spans dx = k dy ± √(c (1 − dy²/h²)), and both bounds are extreme at the dy nearest to
-    where the whole ellipse is.
-    """
-    mean_x, mean_y, half_width, half_height = rows[r], rows[r + 1], rows[r + 10], rows[r + 11]
-    slope = rows[r + 12] / half_height
-    chord = rows[r + 14] * (half_width / half_height) ** 2
-    loss = chord / (half_height * half_height)
-    top = np.float32(tile_row * TILE_HEIGHT) - mean_y
-    bottom = top + np.float32(TILE_HEIGHT)
-    rightmost = rows[r + 13] * half_width  # dy of the ellipse's rightmost point
-    dy_right = min(max(rightmost, top), bottom)
-    dy_left = min(max(-rightmost, top), bottom)
-    right = mean_x + slope * dy_right + math.sqrt(max(chord - loss * dy_right * dy_right, np.float32(0.0)))
-    left = mean_x + slope * dy_left - math.sqrt(max(chord - loss * dy_left * dy_left, np.float32(0.0)))
-    scale, guard = np.float32(1.0 / TILE_WIDTH), np.float32(1e-3)
-    left_tile = np.int64(math.floor((left - np.float32(0.5) - guard) * scale))
-    right_tile = np.int64(math.floor((right - np.float32(0.5) + guard) * scale))
-    return max(first, left_tile), min(end, right_tile + 1)
+def _tall_columns(rows: Array, whole: int, g: int, row: int, tall: Array) -> None:
+    """Work out the tile columns of sixteen further rows of tiles, packed into ``tall`` [16]."""
+    r = ROW * g
+    ellipse = (rows[r + 10], rows[r + 11], rows[r + 12], rows[r + 13], rows[r + 14])
+    column, column_end = np.float32(whole & np.uint32(0xFFFF)), np.float32(whole >> np.uint32(16))
+    tile_rows = lane_numbers() + np.float32(row)
+    first, end = columns_touched(rows[r], rows[r + 1], ellipse, tile_rows, column, column_end)
+    store(tall, 0, as_bits(first, end))
 
 
 @inlined
@@ -129,49 +112,36 @@ def _share(worker: int, workers: int, visible: Array, view: int) -> tuple[int, i
 
 @kernel
 def count_tiles(
-    worker: int,
-    workers: int,
-    setup: Setup,
-    rows: Array,
-    boxes: Array,
-    order: Order,
-    spans: Array,
-    counts: Array,
-    totals: Array,
+    worker: int, workers: int, setup: Setup, rows: Array, boxes: Array, order: Order, counts: Array, totals: Array
 ) -> None:
     """First pass: how many Gaussians of this worker's share fall into each tile.
 
-    ``spans`` [workers, 2 * rows] uint16 keeps first and end column for each Gaussian and tile row it touches,
-    ``counts`` [workers, V * tiles] int64 the numbers, ``totals`` [workers] their sum.
+    ``counts`` [workers, V * tiles] int64 receives the numbers, ``totals`` [workers] their sum.
     """
     columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
     tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
-    mine, span = counts[worker], spans[worker]
+    mine, tall, total = counts[worker], np.empty(16, np.float32), 0
+    tall_bits = tall.view(np.uint32)
     mine[:] = 0
-    place, total = 0, 0
     for view in range(setup.views):
         first, end = _share(worker, workers, order.visible, view)
         for i in range(view * setup.splats + first, view * setup.splats + end):
             g = np.int64(order.order[i])
             if i + _AHEAD < view * setup.splats + end:
-                ahead = np.int64(order.order[i + _AHEAD])
-                prefetch(boxes, 2 * ahead)
-                prefetch(rows, ROW * ahead)
-            box_x, box_y = boxes[2 * g], boxes[2 * g + 1]
-            x_first, x_end = np.int64(box_x & np.uint32(0xFFFF)), np.int64(box_x >> np.uint32(16))
-            y_first, y_end = np.int64(box_y & np.uint32(0xFFFF)), np.int64(box_y >> np.uint32(16))
-            several = x_end - x_first > 1 and y_end - y_first > 1
+                prefetch(boxes, 4 * np.int64(order.order[i + _AHEAD]))
+            y_first, y_end = np.int64(boxes[4 * g] & np.uint32(0xFFFF)), np.int64(boxes[4 * g] >> np.uint32(16))
             for y in range(y_first, y_end):
-                a, b = x_first, x_end
-                if several:
-                    a, b = _columns_touched(rows, ROW * g, y, x_first, x_end)
-                    b = max(a, b)
-                span[place] = np.uint16(a)
-                span[place + 1] = np.uint16(b)
-                place += 2
-                total += b - a
+                ordinal = y - y_first
+                if ordinal < 2:
+                    bits = boxes[4 * g + 2 + ordinal]
+                else:
+                    if ordinal % 16 == 2:
+                        _tall_columns(rows, boxes[4 * g + 1], g, y, tall)
+                    bits = tall_bits[(ordinal - 2) % 16]
+                column, column_end = np.int64(bits & np.uint32(0xFFFF)), np.int64(bits >> np.uint32(16))
+                total += column_end - column
                 at = view * tiles + y * columns
-                for x in range(a, b):
+                for x in range(column, column_end):
                     mine[at + x] += 1
     totals[worker] = total
 
@@ -195,9 +165,9 @@ def fill_tiles(
     worker: int,
     workers: int,
     setup: Setup,
+    rows: Array,
     boxes: Array,
     order: Order,
-    spans: Array,
     counts: Array,
     totals: Array,
     entries: Array,
@@ -206,8 +176,9 @@ def fill_tiles(
     """Second pass: write the tiles' lists, and for each Gaussian the places of its entries (``slots``, Slots)."""
     columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
     tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
-    mine, span = counts[worker], spans[worker]
-    place, slot, with_slots = 0, np.int64(0), slots.places.size > 0
+    mine, tall = counts[worker], np.empty(16, np.float32)
+    tall_bits = tall.view(np.uint32)
+    slot, with_slots = np.int64(0), slots.places.size > 0
     for w in range(worker):
         slot += totals[w]
     for view in range(setup.views):
@@ -215,19 +186,26 @@ def fill_tiles(
         for i in range(view * setup.splats + first, view * setup.splats + end):
             g = np.int64(order.order[i])
             if i + _AHEAD < view * setup.splats + end:
-                prefetch(boxes, 2 * np.int64(order.order[i + _AHEAD]))
-            box_y = boxes[2 * g + 1]
+                prefetch(boxes, 4 * np.int64(order.order[i + _AHEAD]))
             if with_slots:
                 slots.ranges[2 * g] = slot
-            for y in range(np.int64(box_y & np.uint32(0xFFFF)), np.int64(box_y >> np.uint32(16))):
+            y_first, y_end = np.int64(boxes[4 * g] & np.uint32(0xFFFF)), np.int64(boxes[4 * g] >> np.uint32(16))
+            for y in range(y_first, y_end):
+                ordinal = y - y_first
+                if ordinal < 2:
+                    bits = boxes[4 * g + 2 + ordinal]
+                else:
+                    if ordinal % 16 == 2:
+                        _tall_columns(rows, boxes[4 * g + 1], g, y, tall)
+                    bits = tall_bits[(ordinal - 2) % 16]
+                column, column_end = np.int64(bits & np.uint32(0xFFFF)), np.int64(bits >> np.uint32(16))
                 at = view * tiles + y * columns
-                for x in range(np.int64(span[place]), np.int64(span[place + 1])):
+                for x in range(column, column_end):
                     entry = mine[at + x]
                     mine[at + x] = entry + 1
                     entries[entry] = np.uint32(g)
                     if with_slots:
                         slots.places[slot] = np.uint32(entry)
                         slot += 1
-                place += 2
             if with_slots:
                 slots.ranges[2 * g + 1] = slot

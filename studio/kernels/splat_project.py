@@ -47,7 +47,7 @@ from studio.kernels.simd_memory import (
     load3,
     load4,
     store,
-    store2,
+    store4,
     store_columns,
 )
 
@@ -90,7 +90,9 @@ class Projected(NamedTuple):
 
     rows: np.ndarray  # [V * N * ROW]
     keys: np.ndarray  # [V * N] camera depth, or CULLED
-    boxes: np.ndarray  # [V * N * 2] bits of first + 65536 * end: tile columns, tile rows
+    boxes: (
+        np.ndarray
+    )  # [V * N * 4] bits of first + 65536 * end: tile rows; tile columns in all, in the first row, the second
 
 
 class Slots(NamedTuple):
@@ -242,11 +244,11 @@ def project(worker: int, workers: int, setup: Setup, camera: Array, gaussians: G
         visible = visible & (margin > 0.0) & (determinant < HUGE * HUGE / 1e24)
         visible = visible & (absolute(mean_x) + absolute(mean_y) + half_width + half_height + z < HUGE)
         visible = visible & (absolute(red) + absolute(green) + absolute(blue) < HUGE)
-        visible = _store_box(setup, projected.boxes, out, visible, mean_x, mean_y, half_width, half_height)
+        ellipse = (half_width, half_height, xy / yy * half_height, xy / xx, cutoff * determinant / xx)
+        visible = _store_box(setup, projected.boxes, out, visible, mean_x, mean_y, ellipse)
         store(projected.keys, out, select(visible, z, CULLED))
         along_x = sqrt(0.5 * LOG2E * yy * inverse)
         exponent = (along_x, -(along_x * xy / yy), 0.5 * LOG2E / yy, log_opacity)
-        ellipse = (half_width, half_height, xy / yy * half_height, xy / xx, cutoff * determinant / xx)
         loss = determinant / (xx * xx)
         store_columns(
             projected.rows,
@@ -257,16 +259,10 @@ def project(worker: int, workers: int, setup: Setup, camera: Array, gaussians: G
 
 @inlined
 def _store_box(
-    setup: Setup,
-    boxes: Array,
-    out: int,
-    visible: Mask,
-    mean_x: Vector,
-    mean_y: Vector,
-    half_width: Vector,
-    half_height: Vector,
+    setup: Setup, boxes: Array, out: int, visible: Mask, mean_x: Vector, mean_y: Vector, ellipse: Vectors
 ) -> Mask:
-    """Write the rectangle of tiles that the ellipse's box touches; returns which Gaussians touch any."""
+    """Write which tiles the ellipse touches (Projected.boxes); returns which Gaussians touch any."""
+    half_width, half_height = ellipse[0], ellipse[1]
     columns = np.float32((setup.width + TILE_WIDTH - 1) // TILE_WIDTH)
     rows = np.float32((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
     column = maximum(floor((mean_x - half_width - 0.5) * (1.0 / TILE_WIDTH)), 0.0)
@@ -274,7 +270,39 @@ def _store_box(
     row = maximum(floor((mean_y - half_height - 0.5) * (1.0 / TILE_HEIGHT)), 0.0)
     row_end = minimum(floor((mean_y + half_height - 0.5) * (1.0 / TILE_HEIGHT)) + 1.0, rows)
     visible = visible & (column_end > column) & (row_end > row)
-    column, column_end = select(visible, column, 0.0), select(visible, column_end, 0.0)
-    row, row_end = select(visible, row, 0.0), select(visible, row_end, 0.0)
-    store2(boxes, 2 * out, as_bits(column, column_end), as_bits(row, row_end))
+    a, a_end = columns_touched(mean_x, mean_y, ellipse, row, column, column_end)
+    b, b_end = columns_touched(mean_x, mean_y, ellipse, row + 1.0, column, column_end)
+    store4(
+        boxes,
+        4 * out,
+        as_bits(select(visible, row, 0.0), select(visible, row_end, 0.0)),
+        as_bits(select(visible, column, 0.0), select(visible, column_end, 0.0)),
+        as_bits(select(visible, a, 0.0), select(visible, a_end, 0.0)),
+        as_bits(select(visible, b, 0.0), select(visible, b_end, 0.0)),
+    )
     return visible
+
+
+@inlined
+def columns_touched(
+    mean_x: Vector, mean_y: Vector, ellipse: Vectors, row: Vector, column: Vector, column_end: Vector
+) -> Vectors:
+    """First and end of the tile columns that the ellipse touches in a row of tiles, within [column, column_end).
+
+    For a given dy the ellipse spans dx = k dy ± √(c (1 − dy²/h²)); both bounds are extreme at the dy, within the row,
+    that is nearest to where they are extreme on the whole ellipse. ``ellipse`` are fields 10 to 14 of a Gaussian's row.
+    """
+    half_width, half_height, lowest, slope, vertical_chord = ellipse
+    ratio = half_width / half_height
+    chord = vertical_chord * ratio * ratio
+    loss, lean = chord / (half_height * half_height), lowest / half_height
+    top = row * np.float32(TILE_HEIGHT) - mean_y
+    bottom = top + np.float32(TILE_HEIGHT)
+    rightmost = slope * half_width  # dy of the ellipse's rightmost point
+    dy_right = minimum(maximum(rightmost, top), bottom)
+    dy_left = minimum(maximum(-rightmost, top), bottom)
+    right = mean_x + lean * dy_right + sqrt(maximum(chord - loss * dy_right * dy_right, 0.0))
+    left = mean_x + lean * dy_left - sqrt(maximum(chord - loss * dy_left * dy_left, 0.0))
+    first = maximum(column, floor((left - 0.501) * (1.0 / TILE_WIDTH)))
+    end = minimum(column_end, floor((right - 0.499) * (1.0 / TILE_WIDTH)) + 1.0)
+    return first, maximum(first, end)

@@ -70,16 +70,20 @@ def _tile_count(setup: Setup) -> int:
 
 
 @inlined
-def _rows_touched(rows: Array, r: int, left: float, top: float) -> int:
-    """Bits of the tile's pixel rows that the ellipse reaches; ``left``, ``top`` is the first pixel's centre."""
-    first = left - rows[r]
+def _rows_touched(
+    mean_x: float, mean_y: float, lowest: float, slope: float, chord: float, loss: float, left: float, top: float
+) -> int:
+    """Bits of the tile's pixel rows that the ellipse reaches; ``left``, ``top`` is the first pixel's centre.
+
+    Numbers rather than the array: numba counts references of arrays that are passed on.
+    """
+    first = left - mean_x
     last = first + np.float32(TILE_WIDTH - 1)
-    lowest, slope, chord, loss = rows[r + 12], rows[r + 13], rows[r + 14], rows[r + 15]
     dx_bottom = min(max(lowest, first), last)
     dx_top = min(max(-lowest, first), last)
     bottom = slope * dx_bottom + math.sqrt(max(chord - loss * dx_bottom * dx_bottom, np.float32(0.0)))
     upper = slope * dx_top - math.sqrt(max(chord - loss * dx_top * dx_top, np.float32(0.0)))
-    middle, guard = rows[r + 1] - top, np.float32(1e-3)
+    middle, guard = mean_y - top, np.float32(1e-3)
     y_first = max(np.int64(0), np.int64(math.ceil(middle + upper - guard)))
     y_last = min(np.int64(TILE_HEIGHT - 1), np.int64(math.floor(middle + bottom + guard)))
     if y_last < y_first:
@@ -141,7 +145,9 @@ def rasterize(
                 broadcast(rows[r + 8]),
                 broadcast(rows[r + 9]),
             )
-            touched = live & _rows_touched(rows, r, x0, y0)
+            touched = live & _rows_touched(
+                rows[r], rows[r + 1], rows[r + 12], rows[r + 13], rows[r + 14], rows[r + 15], x0, y0
+            )
             while touched != np.uint64(0):
                 y = count_trailing_zeros(touched)
                 touched &= touched - _ONE
@@ -301,7 +307,10 @@ def rasterize_backward(
                 broadcast(rows[r + 9]),
             )
             s_r, s_g, s_b, s_z, s_0, s_y, s_yy, abs_x, abs_y = zero, zero, zero, zero, zero, zero, zero, zero, zero
-            touched, written = live & _rows_touched(rows, r, x0, y0), np.uint8(0)
+            touched = live & _rows_touched(
+                rows[r], rows[r + 1], rows[r + 12], rows[r + 13], rows[r + 14], rows[r + 15], x0, y0
+            )
+            written = np.uint8(0)
             while touched != np.uint64(0):
                 y = count_trailing_zeros(touched)
                 touched &= touched - _ONE
