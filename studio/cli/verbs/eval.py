@@ -61,4 +61,4 @@ def show(split: str, metrics: dict[str, Any]) -> None:
     for region, values in metrics["regions"].items():
         if values["pixels"]:
             listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
-            print(f"{split:<21} {region:<10} {listed}")
+            print(f"{split:<21} {region:<22} {listed}")
