@@ -49,7 +49,7 @@ class RateConfig:
     log_scales: float = 8e-3
     opacity_logits: float = 4e-2
     colors: float = 6e-3
-    bases: float = 1e-2
+    bases: float = 3e-3
     weights: float = 2e-3
     residuals: float = 1e-2
     images: float = 3e-3
@@ -64,7 +64,7 @@ class TrainConfig:
         gaussians: how many.
         iterations: steps of one image each.
         split: which part of the capture is trained on.
-        validation: share of its timesteps, at its end, that only choose the best state.
+        validation: share of its timesteps, a block in the middle, that only choose the best state.
         check_every: steps between validations.
         patience: validations without improvement after which training stops.
         checkpoint_every: steps between checkpoints.
@@ -76,15 +76,15 @@ class TrainConfig:
     """
 
     gaussians: int = 24_000
-    iterations: int = 2_000
+    iterations: int = 1_500
     split: str = "train"
-    validation: float = 0.08
+    validation: float = 0.05
     check_every: int = 250
     patience: int = 4
     checkpoint_every: int = 500
     behind: Behind = "auto"
     refine: bool = True
-    jitter: float = 0.15
+    jitter: float = 0.3
     seed: int = 0
     kernels: str = "auto"
     model: FieldConfig = field(default_factory=FieldConfig)
@@ -279,8 +279,9 @@ def _parts(
             expected="tracked frames",
         )
     held_out = min(int(config.validation * len(usable)), len(usable) - 1)
-    middle = len(usable) - held_out
-    return tuple(usable[:middle]), tuple(usable[middle:]), split.cameras
+    first = (len(usable) - held_out) // 2
+    after = first + held_out
+    return tuple(usable[:first] + usable[after:]), tuple(usable[first:after]), split.cameras
 
 
 def _spread(keys: list[Key], count: int) -> list[Key]:
