@@ -14,9 +14,12 @@ from studio.kernels.workers import worker_count
 
 
 def best_milliseconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Shortest time of each function; they take turns, so that a busy moment of the machine hits all of them."""
+    """Shortest time of each function; they take turns, so that a busy moment of the machine hits all of them.
+
+    Functions so slow that one repeat is enough are not warmed up either.
+    """
     best = dict.fromkeys(functions, float("inf"))
-    for function in functions.values():
+    for function in functions.values() if repeats > 1 else ():
         function()
     for _ in range(repeats):
         for name, function in functions.items():

@@ -42,51 +42,49 @@ def main() -> None:
 
 
 def cpu_rows(full: bool) -> list[dict[str, object]]:
-    """Ours at every size; the competitors where they take seconds rather than minutes."""
+    """Ours at every size; plain torch where it takes seconds rather than minutes; brute force on a small scene."""
     rows = []
     for count, size in CPU_SIZES:
-        splats, camera = head_shell(count), portrait_camera(size)
-        row = {"Gaussians": count, "pixels": f"{size}²", **_timed("ours", _ours, splats, camera, repeats=20)}
+        rivals: dict[str, Render] = {"ours": _ours}
         if (count, size) == CPU_SIZES[0] or (full and (count, size) == CPU_SIZES[1]):
-            row |= _timed("torch tiles", _torch_tiles, splats, camera, repeats=2)
-            row["torch tiles / ours, forward+backward"] = row["torch tiles f+b, ms"] / row["ours f+b, ms"]
-        rows.append(row)
-    rows.append(_reference_row())
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [{key: row.get(key, "") for key in keys} for row in rows]
-
-
-def _reference_row() -> dict[str, object]:
-    """Brute force in float64 grows with Gaussians × pixels; a small scene is enough to place it."""
-    splats, camera = head_shell(1000), portrait_camera(64)
-    doubles = [value.double() for value in splats]
-    ours = _timed("ours", _ours, splats, camera, repeats=10)
-    reference = _timed("float64 reference", _reference, doubles, camera, repeats=2)
-    ratio = reference["float64 reference f+b, ms"] / ours["ours f+b, ms"]
-    return {"Gaussians": 1000, "pixels": "64²", **ours, **reference, "reference / ours, forward+backward": ratio}
+            rivals["torch tiles"] = _torch_tiles
+        rows += _rows(rivals, head_shell(count), portrait_camera(size))
+    return rows + _rows({"ours": _ours, "float64 reference": _reference}, head_shell(1000), portrait_camera(64))
 
 
 def cuda_rows() -> list[dict[str, object]]:
     """Our function on CUDA tensors against gsplat called directly: what the seam costs."""
     rows = []
     for count, size in CUDA_SIZES:
-        splats = [value.to("cuda") for value in head_shell(count)]
-        camera = portrait_camera(size).to("cuda")
+        splats = [value.cuda() for value in head_shell(count)]
         functions = {
-            **_functions("ours", _ours, splats, camera),
-            **_functions("gsplat", _gsplat, splats, camera),
+            name: function
+            for name, render in (("ours", _ours), ("gsplat", _gsplat))
+            for name, function in _functions(name, render, splats, portrait_camera(size).to("cuda")).items()
         }
         times = best_milliseconds(functions, repeats=50)
-        ratios = {
-            f"ours / gsplat, {pass_}": times[f"ours {pass_}, ms"] / times[f"gsplat {pass_}, ms"]
-            for pass_ in ("f", "f+b")
-        }
-        rows.append({"Gaussians": count, "pixels": f"{size}²", **times, **ratios})
+        rows += [_row(name, count, size, times) for name in ("ours", "gsplat")]
     return rows
 
 
-def _timed(name: str, render: Render, splats: list[Tensor], camera: Camera, repeats: int) -> dict[str, float]:
-    return best_milliseconds(_functions(name, render, splats, camera), repeats)
+def _rows(rivals: dict[str, Render], splats: list[Tensor], camera: Camera) -> list[dict[str, object]]:
+    """Times of each rival on one scene; the first, ours, many times, the slow others once."""
+    times: dict[str, float] = {}
+    for name, render in rivals.items():
+        times |= best_milliseconds(_functions(name, render, splats, camera), repeats=20 if name == "ours" else 1)
+    return [_row(name, len(splats[0]), camera.width, times) for name in rivals]
+
+
+def _row(name: str, count: int, size: int, times: dict[str, float]) -> dict[str, object]:
+    return {
+        "renderer": name,
+        "Gaussians": count,
+        "pixels": f"{size}²",
+        "forward, ms": times[f"{name} f"],
+        "forward+backward, ms": times[f"{name} f+b"],
+        "times ours, forward": times[f"{name} f"] / times["ours f"],
+        "times ours, forward+backward": times[f"{name} f+b"] / times["ours f+b"],
+    }
 
 
 def _functions(name: str, render: Render, splats: list[Tensor], camera: Camera) -> dict[str, Callable[[], object]]:
@@ -102,16 +100,18 @@ def _functions(name: str, render: Render, splats: list[Tensor], camera: Camera) 
     def forward_backward() -> None:
         torch.autograd.grad(render(inputs, camera), inputs, cotangents)
 
-    return {f"{name} f, ms": forward, f"{name} f+b, ms": forward_backward}
+    return {f"{name} f": forward, f"{name} f+b": forward_backward}
 
 
 def _ours(splats: list[Tensor], camera: Camera) -> tuple[Tensor, Tensor]:
-    render = rasterize_splats(*splats, camera)
+    means, quats, scales, opacities, colors = splats
+    render = rasterize_splats(means, quats, scales, opacities, colors, camera)
     return render.rgb, render.alpha
 
 
 def _reference(splats: list[Tensor], camera: Camera) -> tuple[Tensor, Tensor]:
-    render = rasterize_reference(*splats, camera)
+    means, quats, scales, opacities, colors = (value.double() for value in splats)
+    render = rasterize_reference(means, quats, scales, opacities, colors, camera)
     return render.rgb, render.alpha
 
 
