@@ -6,6 +6,7 @@ OpenMP layer kills forked children, and it compiles three times slower.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -78,14 +79,14 @@ def run(kernel: Callable[..., object], workers: int, *args: object) -> None:
     number of Python threads may call this at once, and a busy machine costs time but never a deadlock.
     """
     shares: list[Future[object]] = []
-    if workers > 1:
-        threads = _pool.threads(workers - 1)
-        shares = [threads.submit(kernel, worker, workers, *args) for worker in range(1, workers)]
+    with contextlib.suppress(RuntimeError):  # no new work for threads while the interpreter shuts down
+        for worker in range(1, workers):
+            shares.append(_pool.threads(workers - 1).submit(kernel, worker, workers, *args))  # noqa: PERF401 (those before an error stay)
     try:
         kernel(0, workers, *args)
     finally:
-        for worker, share in enumerate(shares, start=1):
-            if share.cancel():
+        for worker in range(1, workers):
+            if worker > len(shares) or shares[worker - 1].cancel():
                 kernel(worker, workers, *args)
     for share in shares:
         if not share.cancelled():
