@@ -192,8 +192,19 @@ class CodeTrack:
     def __len__(self) -> int:
         return self.codes.batch[0]
 
-    def save(self, folder: Path, *, parents: Mapping[str, str] | None = None) -> None:
-        """Write a track folder (manifest.json, track.npz). Raises StudioError if the folder exists and is not empty."""
+    def save(
+        self, folder: Path, *, parents: Mapping[str, str] | None = None, report: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a track folder (manifest.json, track.npz).
+
+        Args:
+            folder: a new folder.
+            parents: what it was made from, with content hashes.
+            report: figures of the tracker, added to the body of the manifest.
+
+        Raises:
+            StudioError: the folder exists and is not empty.
+        """
         arrays: dict[str, Any] = {name: value.numpy() for name, value in self.codes.tensors().items()}
         arrays |= {f"extra/{name}": value for name, value in self.extras.items()}
         manifest = Manifest(
@@ -206,6 +217,7 @@ class CodeTrack:
                 "fps": self.fps,
                 "frames": len(self),
                 "provenance": dict(self.provenance),
+                **(report or {}),
             },
         )
         with write_folder(folder, manifest) as temporary:

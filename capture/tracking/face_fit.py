@@ -18,9 +18,9 @@ from capture.tracking.landmark_basis import LandmarkBasis
 
 POSE = 6
 _NOISE = 0.03  # of the inter-ocular distance: error of a landmark, with its strong correlation to its neighbours
-_GAP_NOISE = 0.008  # the same for the distance of lips or lids
+_GAP_NOISE = 0.005  # the same for the distance of lips or lids
 _HUBER = 2.0  # in units of the noise
-_OFFSET_SPREAD = 0.0015  # metres
+_OFFSET_SPREAD = 0.0025  # metres
 _LOG_FOCAL_SPREAD = 0.25
 _PIN = 1e5  # precision that holds a channel at the end of its range
 _SHARED_FRAMES = 120  # identity and focal length are solved on so many frames
@@ -212,13 +212,11 @@ def _rows(basis: LandmarkBasis, seen: Observation, fit: FaceFit, extra: bool) ->
     rows = torch.cat(
         (
             (jacobian * root[..., None]).flatten(1, 2),
-            ((jacobian[:, upper] - jacobian[:, lower]) * gap_scale * 0.3).flatten(1, 2),
+            ((jacobian[:, upper] - jacobian[:, lower]) * gap_scale).flatten(1, 2),
         ),
         dim=1,
     )
-    errors = torch.cat(
-        ((error * root).flatten(1), ((error[:, upper] - error[:, lower]) * gap_scale * 0.3).flatten(1)), dim=1
-    )
+    errors = torch.cat(((error * root).flatten(1), ((error[:, upper] - error[:, lower]) * gap_scale).flatten(1)), dim=1)
     return rows, errors
 
 

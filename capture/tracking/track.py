@@ -31,7 +31,7 @@ from studio.logs import say
 from studio.rotations import rigid, rigid_inverse
 
 _REACH_SECONDS = 0.08  # over which a face that holds still is averaged
-_CALM = 0.006  # of the distance of the eyes: noise of fitted landmarks
+_CALM = 0.004  # of the distance of the eyes: noise of fitted landmarks
 _FINE, _BROAD = 0.008, 0.12  # of the face's size: blurs between which the skin's detail is kept
 
 
@@ -77,9 +77,10 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     say(f"landmarks explained to {errors['all']['pixels']:.2f} pixels ({errors['all']['percent']:.2f} % of the eyes)")
     frames = [capture.frame(int(index), config.camera) for index in known]
     provenance = {"expression": "landmarks", "eyes": "irises", "head": "landmarks", "neck": "not tracked"}
+    mismatch = None
     if config.align:
         patches = _face_patches([frame.image for frame in frames], part)
-        fit, _ = align(patches, SkinPoints.sample(head, fit), fit, precision)
+        fit, mismatch = align(patches, SkinPoints.sample(head, fit), fit, precision)
         provenance["head"] = provenance["expression"] = "landmarks, then brightness of the skin"
     codes = replace(
         Codes.neutral(head.space, (len(known),)),
@@ -97,7 +98,8 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     codes = replace(codes, head_to_world=rigid_inverse(camera.viewmats) @ codes.head_to_world)
     extras = {"identity": fit.identity.numpy(), "landmarks": landmarks.points[..., :2]}
     track = CodeTrack(codes, capture.fps, torch.from_numpy(landmarks.valid), provenance, extras)
-    track.save(folder, parents={capture.folder.name: content_hash(capture.folder)})
+    parents = {capture.folder.name: content_hash(capture.folder)}
+    track.save(folder, parents=parents, report={"head": head.name, "reprojection": errors, "skin_mismatch": mismatch})
     return folder
 
 
