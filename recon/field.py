@@ -34,7 +34,7 @@ class FieldConfig:
 
     bases: int = 16
     hidden: int = 64
-    components: int = 16
+    components: int = 20
 
 
 @dataclass(frozen=True)

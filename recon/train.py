@@ -76,7 +76,7 @@ class TrainConfig:
     """
 
     gaussians: int = 24_000
-    iterations: int = 1_500
+    iterations: int = 1_200
     split: str = "train"
     validation: float = 0.05
     check_every: int = 250
@@ -84,7 +84,7 @@ class TrainConfig:
     checkpoint_every: int = 500
     behind: Behind = "auto"
     refine: bool = True
-    jitter: float = 0.3
+    jitter: float = 0.4
     seed: int = 0
     kernels: str = "auto"
     model: FieldConfig = field(default_factory=FieldConfig)
