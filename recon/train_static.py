@@ -55,8 +55,8 @@ class StaticConfig:
     checkpoint_every: int = 1000
 
 
-# Three times those of Kerbl et al. 2023, for a schedule of a few thousand steps instead of 30,000; the rate of the means
-# is per unit of the scene's extent and falls by the given factor.
+# Three times those of Kerbl et al. 2023, for a schedule of a few thousand steps instead of 30,000; the rate of the
+# means is per unit of the scene's extent and falls by the given factor.
 _RATES = {"quats": 3e-3, "log_scales": 1.5e-2, "opacity_logits": 5e-2, "sh0": 7.5e-3, "shN": 3.75e-4}
 _MEANS_RATE, _MEANS_DECAY = 4.8e-4, 0.01
 _EXPOSURE_RATE = 2e-3
