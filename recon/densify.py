@@ -38,7 +38,7 @@ class McmcConfig:
     start: float = 0.05
     stop: float = 0.8
     growth: float = 1.05
-    noise: float = 5e5
+    noise: float = 2.5e5
 
 
 Parameters = dict[str, Tensor]  # raw: means, quats, log_scales, opacity_logits, and any others, all [N, ...]
