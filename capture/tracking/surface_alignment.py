@@ -20,14 +20,14 @@ from studio.heads.model import HeadModel
 from studio.rotations import matrix_to_axis_angle
 
 POINTS = 2000
-_POSE_ROUNDS, _JOINT_ROUNDS = 6, 6
+_POSE_ROUNDS, _JOINT_ROUNDS = 8, 8
 _CHUNK = 64
 _SHAPE_AFTER = 3  # rounds of poses alone before the surface may give way
-_INDEPENDENT = 0.2  # neighbouring points share their errors: so many count as independent
+_INDEPENDENT = 0.3  # neighbouring points share their errors: so many count as independent
 _RIGID = 0.0015  # metres of movement by expression at which a point counts half
 _SHAPE_SPREAD = 0.002  # metres: how far points may lie off the model's surface
 # How far (standard deviation) a pose may be from that of the landmarks: radians, then metres sideways and in depth.
-_POSE_SPREAD = (0.02, 0.02, 0.02, 0.004, 0.004, 0.02)
+_POSE_SPREAD = (0.06, 0.06, 0.03, 0.005, 0.005, 0.03)
 _SKIN = ("face", "ear_left", "ear_right", "scalp", "brows")
 
 

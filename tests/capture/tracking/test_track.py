@@ -79,5 +79,5 @@ def test_codes_of_a_synthetic_capture_are_recovered(shared: Path, tmp_path: Path
     found, true = (opening(capture.track(name).codes, capture.track(name).extras["identity"]) for name in NAMES)
     assert np.corrcoef(found, true)[0, 1] > 0.9
     turn = matrix_to_axis_angle(track.head_to_world[:, :3, :3] @ truth.head_to_world[:, :3, :3].transpose(1, 2))
-    assert float((turn - turn.mean(0)).norm(dim=-1).mean()) < 0.02
+    assert float((turn - turn.mean(0)).norm(dim=-1).mean()) < 0.03  # landmarks alone: 0.04
     assert float(turn.norm(dim=-1).mean()) < 0.12
