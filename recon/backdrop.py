@@ -54,7 +54,11 @@ class Backdrop(nn.Module):
     def forward(self, view: View, step: int) -> tuple[Tensor, Tensor]:
         """What is behind ([3] or [H, W, 3]) and the target [H, W, 3] of a view at a training step (-1: validation)."""
         if not self.random:
-            return self.images[self._cameras.index(view.key[1])], view.image.float() / 255
+            image = self.images[self._cameras.index(view.key[1])]
+            if view.alpha is not None:
+                # Learned where nobody is: a soft silhouette would otherwise leave its outline on the wall behind.
+                image = torch.where((view.alpha == 0)[..., None], image, image.detach())
+            return image, view.image.float() / 255
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step + 1)
         color = torch.rand(3, generator=generator) if step >= 0 else torch.ones(3)
         return color, target_over(view, self._estimates.get(view.key[1]), color)

@@ -12,6 +12,9 @@ from recon.avatars.splats import SplatAvatar
 from recon.frames import View
 from studio.codes import Codes
 
+_CAVITY = ("mouth_interior", "gums", "tongue")
+_HIDDEN_SHADE = 0.35  # what no photo shows of the mouth lies deeper than what one does, and gets less light
+_LEAST_SEEN_INSIDE = 2.0  # glimpses between lips are of the colour of lips
 _LEAST_SEEN = 0.05  # blending weight over all views below which a Gaussian was not seen
 
 
@@ -39,7 +42,8 @@ def initial_colors(
         for total, image in ((colored, photo), (seen, torch.ones_like(photo))):
             weighted = (drawn * image * inside[..., None]).sum()
             total += torch.autograd.grad(weighted, colors, retain_graph=True)[0]
-    known = seen[:, 0] > _LEAST_SEEN
+    cavity = avatar.head.region_faces(*_CAVITY)[avatar.binding.faces]
+    known = seen[:, 0] > torch.where(cavity, _LEAST_SEEN_INSIDE, _LEAST_SEEN)
     colors = colored / seen.clamp(min=1e-6)
     with torch.no_grad():
         avatar.learned.colors.copy_(_filled(avatar, colors, known))
@@ -58,5 +62,6 @@ def _filled(
     for index in range(len(head.region_names)):
         source, wanted = ((region == index) & chosen for chosen in (known, ~known))
         if source.any():
-            filled[wanted] = colors[source][torch.cdist(places[wanted], places[source]).argmin(1)]
+            near = colors[source][torch.cdist(places[wanted], places[source]).argmin(1)]
+            filled[wanted] = near * _HIDDEN_SHADE if head.region_names[index] in _CAVITY else near
     return filled

@@ -34,7 +34,7 @@ class FieldConfig:
 
     bases: int = 16
     hidden: int = 64
-    components: int = 20
+    components: int = 32
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,13 @@ from recon.metrics import psnr
 from recon.refinement import PoseResiduals
 from studio.captures import Capture
 from studio.code_range import measure_range
-from studio.codes import CodeTrack
+from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.heads.model import JOINTS, HeadModel
 
 _INITIAL_VIEWS = 16  # photos that decide what is seen, what is hair and which colours to start with
 _VALIDATION_VIEWS = 12
+_RARE = 0.2  # share of the training frames with the strongest expressions: they are drawn twice as often
 _LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
 
 
@@ -75,16 +76,16 @@ class TrainConfig:
         kernels: "auto", "cuda" or "cpu".
     """
 
-    gaussians: int = 24_000
-    iterations: int = 1_200
+    gaussians: int = 30_000
+    iterations: int = 2_000
     split: str = "train"
     validation: float = 0.05
     check_every: int = 250
     patience: int = 4
     checkpoint_every: int = 500
     behind: Behind = "auto"
-    refine: bool = True
-    jitter: float = 0.4
+    refine: bool = False
+    jitter: float = 0.25
     seed: int = 0
     kernels: str = "auto"
     model: FieldConfig = field(default_factory=FieldConfig)
@@ -135,10 +136,13 @@ class SplatSession:
         self.keys: list[Key] = [(t, c) for t in self.timesteps for c in cameras]
         self.held_out = _spread([(t, c) for t in held_out for c in cameras], _VALIDATION_VIEWS)
         generator = torch.Generator().manual_seed(config.seed)
-        samples = [self.views[key] for key in _spread(self.keys, _INITIAL_VIEWS)]
+        rare = _rare(track.codes[list(self.timesteps)])
+        unusual = [key for key in self.keys if rare[self.timesteps.index(key[0])]]
+        samples = [self.views[key] for key in _spread(self.keys, _INITIAL_VIEWS) + _spread(unusual, _INITIAL_VIEWS)]
         binding = make_binding(person, track.codes, samples, config.gaussians, generator)
         small, binding = compacted(person, binding)
         statistics = CodeStatistics.fit(track.codes[list(self.timesteps)], config.model.components)
+        self.keys += [key for key in self.keys if rare[self.timesteps.index(key[0])]]
         learned = SplatField(binding, interocular(person), statistics.projection.shape[1], config.model, generator)
         trained = replace(track, codes=track.codes[list(self.timesteps)], valid=track.valid[list(self.timesteps)])
         camera = capture.cameras[_front_camera(capture, track, cameras)]
@@ -282,6 +286,14 @@ def _parts(
     first = (len(usable) - held_out) // 2
     after = first + held_out
     return tuple(usable[:first] + usable[after:]), tuple(usable[first:after]), split.cameras
+
+
+def _rare(
+    codes: Codes,  # batch [T], the training frames
+) -> Tensor:
+    """[T] bool: the frames whose expression is farthest from the mean: wide mouths, blinks."""
+    distance = (codes.expression - codes.expression.mean(0)).norm(dim=-1)
+    return distance > torch.quantile(distance, 1 - _RARE)
 
 
 def _spread(keys: list[Key], count: int) -> list[Key]:

@@ -23,6 +23,7 @@ _HUBER = 2.0  # in units of the noise
 _OFFSET_SPREAD = 0.0025  # metres
 _LOG_FOCAL_SPREAD = 0.25
 _PIN = 1e5  # precision that holds a channel at the end of its range
+_PIN_TURNS = 1e9  # precision that holds a rotation, 1/rad²
 _SHARED_FRAMES = 120  # identity and focal length are solved on so many frames
 
 
@@ -135,8 +136,10 @@ def fit_shared(basis: LandmarkBasis, seen: Observation, fit: FaceFit, *, free_fo
     return replace(fit, identity=some.identity, offsets=some.offsets, K=some.K, translations=scaled)
 
 
-def fit_frames(basis: LandmarkBasis, seen: Observation, fit: FaceFit, rounds: int = 6) -> tuple[FaceFit, Tensor]:
-    """Solve pose and expression of every frame by itself, the shared parts held.
+def fit_frames(
+    basis: LandmarkBasis, seen: Observation, fit: FaceFit, rounds: int = 6, *, hold_turns: bool = False
+) -> tuple[FaceFit, Tensor]:
+    """Solve pose and expression of every frame by itself, the shared parts held (and the rotations, if wanted).
 
     Returns:
         The fit and the precision matrices [T, 6 + E, 6 + E] of its frames (pose increment, then expression).
@@ -144,6 +147,8 @@ def fit_frames(basis: LandmarkBasis, seen: Observation, fit: FaceFit, rounds: in
     information = torch.empty(0)
     for _ in range(rounds):
         information, gradient = _frame_system(basis, seen, fit)
+        if hold_turns:
+            information[:, range(3), range(3)] += _PIN_TURNS
         step = torch.linalg.solve(information, gradient)
         expression = fit.expression + step[:, POSE:]
         outside = (expression < 0) | (expression > 1)

@@ -48,7 +48,7 @@ class TrackConfig:
 
     name: str = "fitted"
     camera: int = 0
-    align: bool = True
+    align: bool = False
     torso: bool = True
 
 
@@ -72,7 +72,7 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     camera = capture.cameras[config.camera]
     basis = LandmarkBasis.of(head)
     seen, depth_points = observe(part, basis, camera.Ks[0])
-    fit, precision = _fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
+    fit, seen, precision = _fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
     errors = reprojection(basis, seen, fit)
     say(f"landmarks explained to {errors['all']['pixels']:.2f} pixels ({errors['all']['percent']:.2f} % of the eyes)")
     frames = [capture.frame(int(index), config.camera) for index in known]
@@ -81,7 +81,10 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     if config.align:
         patches = _face_patches([frame.image for frame in frames], part)
         fit, mismatch = align(patches, SkinPoints.sample(head, fit), fit, precision)
-        provenance["head"] = provenance["expression"] = "landmarks, then brightness of the skin"
+        # The skin tells how the head is turned; where lips and lids then are in the image, landmarks tell best.
+        fit, _ = fit_frames(basis, seen, fit, hold_turns=True)
+        fit = _calmed(basis, fit, capture.fps)
+        provenance["head"] = "landmarks, then brightness of the skin"
     codes = replace(
         Codes.neutral(head.space, (len(known),)),
         expression=fit.expression,
@@ -114,18 +117,22 @@ def _landmarks(capture: Capture, camera: int) -> Landmarks:
 
 def _fit_landmarks(
     head: HeadModel, basis: LandmarkBasis, landmarks: Landmarks, seen: Observation, depth_points: Tensor, fps: float
-) -> tuple[FaceFit, Tensor]:
-    """Identity, and pose and expression of every frame with the gaze in the eyeLook channels; their precision."""
+) -> tuple[FaceFit, Observation, Tensor]:
+    """Identity, and pose and expression of every frame; what was seen, with the gaze; precision of the expressions."""
     fit = begin(basis, seen, depth_points)
     fit, _ = fit_frames(basis, seen, fit, rounds=3)
     fit = fit_shared(basis, seen, fit, free_focal=False)
     seen = with_gaze(seen, gaze_channels(head.space, find_gaze(head, landmarks, fit)))
     fit, _ = fit_frames(basis, seen, fit)
-    precision = expression_precision(basis, seen, fit)
+    return _calmed(basis, fit, fps), seen, expression_precision(basis, seen, fit)
+
+
+def _calmed(basis: LandmarkBasis, fit: FaceFit, fps: float) -> FaceFit:
+    """The fit with expressions averaged over the moments in which the face holds still."""
     shapes = torch.einsum("te,end->tnd", fit.expression, basis.expression).flatten(1)
     noise = _CALM * float(torch.linalg.norm(basis.rest[:, 0].max() - basis.rest[:, 0].min()))
     reach = max(round(_REACH_SECONDS * fps), 1)
-    return replace(fit, expression=steady(fit.expression, shapes / noise, reach)), precision
+    return replace(fit, expression=steady(fit.expression, shapes / noise, reach))
 
 
 def _face_patches(images: Sequence[np.ndarray], landmarks: Landmarks) -> Patches:
