@@ -34,6 +34,7 @@ from studio.heads.model import JOINTS, HeadModel
 _INITIAL_VIEWS = 16  # photos that decide what is seen, what is hair and which colours to start with
 _VALIDATION_VIEWS = 12
 _RARE = 0.2  # share of the training frames with the strongest expressions: they are drawn twice as often
+_MEAN_EVERY, _MEAN_PACE = 10, 0.03  # steps between updates of the mean of the parameters, and how much each counts
 _LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
 
 
@@ -159,6 +160,7 @@ class SplatSession:
         self.optimizer = torch.optim.Adam(self._groups(), eps=self.config.rates.eps, fused=True)
         self._best_psnr, self._best_step, self._stale = -math.inf, 0, 0
         self._best: dict[str, Tensor] = {}
+        self._mean = self._copied("mean")
 
     def _groups(self) -> list[dict[str, object]]:
         rates = self.config.rates
@@ -191,6 +193,9 @@ class SplatSession:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        if step % _MEAN_EVERY == 0:
+            for name, value in self._state("mean").items():
+                self._mean[name].lerp_(value.detach(), _MEAN_PACE)
         return float(loss.detach())
 
     def loss(self, view: View, step: int) -> Tensor:
@@ -210,8 +215,12 @@ class SplatSession:
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
-        """Mean PSNR over the validation views, driven by plain tracked codes; remembers the best state."""
-        scores = []
+        """Mean PSNR over the validation views, driven by plain tracked codes; remembers the best state.
+
+        What is judged and kept is the running mean of the parameters: single steps learn single frames by heart.
+        """
+        now, scores = self._copied("now"), []
+        self._load("mean", self._mean)
         for key in self.held_out:
             view = self.views[key]
             behind, target = self.backdrop(view, -1)
@@ -221,7 +230,8 @@ class SplatSession:
         self._stale += 1
         if score > self._best_psnr:
             self._best_psnr, self._best_step, self._stale = score, step, 0
-            self._best = {name: value.detach().clone() for name, value in self._state("best").items()}
+            self._best = self._copied("best")
+        self._load("now", now)
         return {"validation_psnr": score} if scores else {}
 
     @property
@@ -239,6 +249,9 @@ class SplatSession:
     def _state(self, prefix: str) -> dict[str, Tensor]:
         return {f"{prefix}/{m}/{n}": v for m, module in self.modules().items() for n, v in module.state_dict().items()}
 
+    def _copied(self, prefix: str) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self._state(prefix).items()}
+
     def _load(self, prefix: str, tensors: dict[str, Tensor]) -> None:
         for name, module in self.modules().items():
             start = f"{prefix}/{name}/"
@@ -246,7 +259,7 @@ class SplatSession:
 
     def store(self, folder: Path, step: int) -> None:
         """Write a checkpoint."""
-        tensors = {**self._state("now"), **self._best, **optimizer_tensors(self.optimizer)}
+        tensors = {**self._state("now"), **self._mean, **self._best, **optimizer_tensors(self.optimizer)}
         numbers = {
             "drawn": self.sampler.drawn,
             "best_psnr": self._best_psnr if self._best else None,
@@ -264,6 +277,7 @@ class SplatSession:
         self._load("now", tensors)
         restore_optimizer(self.optimizer, tensors)
         self._best = {name: value for name, value in tensors.items() if name.startswith("best/")}
+        self._mean = {name: value for name, value in tensors.items() if name.startswith("mean/")}
         self.sampler.drawn = int(numbers["drawn"])
         self._best_psnr = -math.inf if numbers["best_psnr"] is None else float(numbers["best_psnr"])
         self._best_step, self._stale = int(numbers["best_step"]), int(numbers["stale"])
