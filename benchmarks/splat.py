@@ -56,7 +56,7 @@ def cuda_rows() -> list[dict[str, object]]:
     """Our function on CUDA tensors against gsplat called directly: what the seam costs."""
     rows = []
     for count, size in CUDA_SIZES:
-        splats = [value.cuda() for value in head_shell(count)]
+        splats = [value.to("cuda") for value in head_shell(count)]
         functions = {
             name: function
             for name, render in (("ours", _ours), ("gsplat", _gsplat))

@@ -34,7 +34,8 @@ from studio.heads.model import JOINTS, HeadModel
 _INITIAL_VIEWS = 16  # photos that decide what is seen, what is hair and which colours to start with
 _VALIDATION_VIEWS = 12
 _RARE = 0.2  # share of the training frames with the strongest expressions: they are drawn twice as often
-_MEAN_EVERY, _MEAN_PACE = 10, 0.03  # steps between updates of the mean of the parameters, and how much each counts
+_MEAN_EVERY = 10  # steps between updates of the running mean of the parameters
+_MEAN_REACH = 0.15  # of all steps: how far back the mean reaches
 _LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
 
 
@@ -194,8 +195,9 @@ class SplatSession:
         loss.backward()
         self.optimizer.step()
         if step % _MEAN_EVERY == 0:
+            pace = min(_MEAN_EVERY / (_MEAN_REACH * self.config.iterations), 1.0)
             for name, value in self._state("mean").items():
-                self._mean[name].lerp_(value.detach(), _MEAN_PACE)
+                self._mean[name].lerp_(value.detach(), pace)
         return float(loss.detach())
 
     def loss(self, view: View, step: int) -> Tensor:

@@ -42,7 +42,7 @@ class StaticConfig:
     """
 
     iterations: int = 4000
-    sh_degree: int = 1
+    sh_degree: int = 0
     random_points: int = 15_000
     levels: tuple[tuple[float, float], ...] = ((0.3, 0.25), (0.6, 0.5), (1.0, 1.0))
     opacity_weight: float = 0.01

@@ -37,7 +37,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Capture:
 
 
 def test_a_held_out_view_is_shown(photos: Capture, tmp_path: Path) -> None:
-    avatar = load_avatar(train_static(photos, replace(CONFIG, iterations=400), tmp_path / "run"))
+    avatar = load_avatar(train_static(photos, replace(CONFIG, iterations=1000), tmp_path / "run"))
     metrics = evaluate(avatar, photos, None, "test", tmp_path / "eval")
     assert metrics["regions"]["full"]["psnr"] > 22.0
     assert metrics["regions"]["full, exposure matched"]["psnr"] > 22.0

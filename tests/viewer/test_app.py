@@ -84,9 +84,10 @@ def test_a_slider_changes_the_picture_and_reset_brings_it_back(browser: Browser)
 
 def test_both_sides_move_together_unless_told_otherwise(browser: Browser) -> None:
     browser.turn("mouthSmileLeft", 0.5)
-    browser.wait(lambda: browser.value("mouthSmileRight") == 0.5)
+    browser.wait(lambda: browser.value("mouthSmileRight") == 0.5 and shows(browser, SIZE))
     browser.turn("Both sides", False)
     browser.turn("mouthSmileLeft", 0.9)
+    browser.wait(lambda: shows(browser, SIZE))
     browser.turn("jawOpen", 1.0)
     browser.wait(lambda: red(browser) > 240)
     assert browser.value("mouthSmileRight") == 0.5
@@ -117,8 +118,8 @@ def test_a_hand_on_a_slider_takes_over_from_the_track(browser: Browser) -> None:
     browser.click("Space")
     browser.wait(lambda: browser.value("Frame") > 5)
     browser.turn("jawOpen", 1.0)
+    browser.wait(lambda: browser.widgets[browser.find("Space")]["props"]["label"] == "Play")
     browser.wait(lambda: red(browser) > 240 and shows(browser, SIZE))
-    assert browser.widgets[browser.find("Space")]["props"]["label"] == "Play"
     assert browser.value("jawOpen") == 1.0
     browser.click("Expression and pose as they rest")
     browser.wait(lambda: red(browser) < 15 and browser.value("jawOpen") == 0.0)

@@ -27,7 +27,7 @@ def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Captur
     out = tmp_path_factory.mktemp("captures") / "leaves"
     source = shared / "data/talking_heads/face_noface.mov"
     capture = open_capture(ingest_video(source, out, IngestConfig(size=160, frames=70)))
-    track_capture(capture, load_head("procedural"))
+    track_capture(capture, load_head("procedural"), TrackConfig(align=True))
     return capture, capture.track("fitted")
 
 
@@ -69,7 +69,7 @@ def test_codes_of_a_synthetic_capture_are_recovered(shared: Path, tmp_path: Path
     config = SyntheticConfig(cameras=1, frames=40, size=256, script="sentence")
     capture = open_capture(make_synthetic_capture(tmp_path / "synthetic", config))
     head = load_head("procedural").landmark_submodel()
-    track_capture(capture, load_head("procedural"), TrackConfig(torso=False))
+    track_capture(capture, load_head("procedural"), TrackConfig(align=True, torso=False))
     track, truth = capture.track("fitted").codes, capture.track("truth").codes
 
     def opening(codes: Codes, identity: np.ndarray) -> np.ndarray:
