@@ -5,15 +5,13 @@ from __future__ import annotations
 import signal
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from studio.cli.arguments import CommandLine
 from studio.cli.compose import compose_jobs, to_config
 from studio.folders import next_free
-
-if TYPE_CHECKING:
-    from studio.cli.main import CommandLine
 
 
 def run_jobs(line: CommandLine) -> None:
