@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -52,17 +54,28 @@ class Views:
         self._landmarks = head.landmark_submodel()
         self._max_bytes, self._bytes = max_bytes, 0
         self._held: OrderedDict[Key, View] = OrderedDict()
+        self.reads, self.read_seconds = 0, 0.0
 
     def __getitem__(self, key: Key) -> View:
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key]
+        began = time.perf_counter()
         view = self._read(key)
+        self.reads, self.read_seconds = self.reads + 1, self.read_seconds + time.perf_counter() - began
         self._held[key] = view
         self._bytes += view.size()
         while self._bytes > self._max_bytes and len(self._held) > 1:
             self._bytes -= self._held.popitem(last=False)[1].size()
         return view
+
+    def ahead(self, keys: Collection[Key], turns: float) -> tuple[int, int]:
+        """How many images will be read when all keys are wanted several times, and the bytes that will be held more."""
+        size = self._bytes // max(len(self._held), 1)
+        missing = len(set(keys) - self._held.keys())
+        room = (self._max_bytes - self._bytes) // max(size, 1)
+        overflow = max(0, missing - room)
+        return missing + round(overflow * max(0.0, turns - 1)), min(missing, room) * size
 
     def _read(self, key: Key) -> View:
         frame = self.capture.frame(*key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from recon.forecast import Meter, Outlook
 from recon.interrupt import deferred_interrupt
 from studio.avatar import Avatar
 from studio.captures import Capture
@@ -50,6 +52,15 @@ class Session(Protocol):
 
     def validate(self, step: int) -> dict[str, float]:
         """Figures for metrics.jsonl; remembers the best state."""
+        ...
+
+    @property
+    def reading(self) -> tuple[int, float]:
+        """How many images were read, and the seconds it took."""
+        ...
+
+    def outlook(self, done: int) -> Outlook:
+        """What is left after a number of steps."""
         ...
 
     @property
@@ -97,7 +108,7 @@ def fit(
         make_session: builds the session; called only when there is something left to do.
         capture: what is trained on.
         config: the schedule; all of it is written to the run's manifest.
-        run_folder: made by this function: config, checkpoints, metrics.jsonl and the avatar.
+        run_folder: made by this function: config, checkpoints, metrics.jsonl, cost.json and the avatar.
         on_step: called after every step.
         resume: continue in ``run_folder`` from its newest checkpoint, with the same result bit by bit.
 
@@ -108,15 +119,18 @@ def fit(
         StudioError: the run exists (without ``resume``) or is another's.
         KeyboardInterrupt: after Ctrl-C, when the state is stored.
     """
+    began = time.perf_counter()
     open_run(capture, config, run_folder, resume)
     if (run_folder / "avatar").exists():
         return run_folder / "avatar"
     session, checkpoints = make_session(), run_folder / "checkpoints"
     start = session.restore(checkpoints)
+    meter = Meter(session, run_folder, began)
     with deferred_interrupt() as interrupt:
         for step in range(start, config.iterations):
             loss = session.step(step)
             done = step + 1
+            meter.step(done)
             if on_step is not None:
                 on_step(Step(done, config.iterations, loss, session.avatar))
             if done % config.check_every == 0 or done == config.iterations:
@@ -138,6 +152,7 @@ def fit(
         body=body,
     )
     avatar.save(run_folder / "avatar", manifest)
+    meter.finish()
     return run_folder / "avatar"
 
 

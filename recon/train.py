@@ -13,13 +13,15 @@ from torch import Tensor
 
 from recon.avatars.splats import SplatAvatar
 from recon.backdrop import Backdrop, Behind
-from recon.binding import compacted
+from recon.binding import Binding, compacted
 from recon.bust import has_torso, interocular, with_bust
 from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from recon.colors import initial_colors
 from recon.corrections import CodeStatistics
 from recon.field import FieldConfig, SplatField
+from recon.forecast import Outlook, step_work
 from recon.frames import Key, Sampler, View, Views
+from recon.growth import GrowthConfig, blame, grow, grown_mean, with_binding
 from recon.initialise import make_binding
 from recon.loop import OnStep, fit
 from recon.losses import LossConfig, image_loss
@@ -34,8 +36,13 @@ from studio.heads.model import JOINTS, HeadModel
 _INITIAL_VIEWS = 16  # photos that decide what is seen, what is hair and which colours to start with
 _VALIDATION_VIEWS = 12
 _RARE = 0.2  # share of the training frames with the strongest expressions: they are drawn twice as often
+_BLAME_VIEWS = 24  # photos whose errors decide which Gaussians are split
 _MEAN_EVERY = 10  # steps between updates of the running mean of the parameters
 _MEAN_REACH = 0.15  # of all steps: how far back the mean reaches
+_FORWARD = 0.5  # of the cost of a step: drawing without learning
+_COPIES = (
+    3  # of what is learned, besides itself, its momenta and its mean: the best state, and two at a time for a moment
+)
 _LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
 
 
@@ -73,6 +80,7 @@ class TrainConfig:
         checkpoint_every: steps between checkpoints.
         behind: what is behind the person, see ``recon.backdrop``.
         refine: small pose corrections of the training frames, see ``recon.refinement``.
+        growth: whether all Gaussians are there from the beginning, see ``recon.growth``.
         jitter: noise on the code components (which have unit variance): corrections become smooth functions of them.
         seed: of everything random.
         kernels: "auto", "cuda" or "cpu".
@@ -88,6 +96,7 @@ class TrainConfig:
     behind: Behind = "auto"
     refine: bool = False
     jitter: float = 0.25
+    growth: GrowthConfig = field(default_factory=GrowthConfig)
     seed: int = 0
     kernels: str = "auto"
     model: FieldConfig = field(default_factory=FieldConfig)
@@ -141,7 +150,8 @@ class SplatSession:
         rare = _rare(track.codes[list(self.timesteps)])
         unusual = [key for key in self.keys if rare[self.timesteps.index(key[0])]]
         samples = [self.views[key] for key in _spread(self.keys, _INITIAL_VIEWS) + _spread(unusual, _INITIAL_VIEWS)]
-        binding = make_binding(person, track.codes, samples, config.gaussians, generator)
+        count = config.growth.count(config.gaussians, 0, config.iterations)
+        binding = make_binding(person, track.codes, samples, count, generator)
         small, binding = compacted(person, binding)
         statistics = CodeStatistics.fit(track.codes[list(self.timesteps)], config.model.components)
         self.keys += [key for key in self.keys if rare[self.timesteps.index(key[0])]]
@@ -151,9 +161,6 @@ class SplatSession:
         self.avatar = SplatAvatar(
             small, head.hash, binding, learned, statistics, measure_range(trained), camera, None, config.kernels
         )
-        self.torso = (small.skin_weights[small.faces[binding.faces]] * binding.bary[..., None]).sum(1)[
-            :, JOINTS.index("torso")
-        ]
         self.residuals = PoseResiduals(len(self.timesteps), learned.unit)
         self.backdrop = Backdrop(self.views, cameras, self.timesteps, config.behind, config.seed)
         initial_colors(self.avatar, self.codes, samples)
@@ -198,14 +205,32 @@ class SplatSession:
             pace = min(_MEAN_EVERY / (_MEAN_REACH * self.config.iterations), 1.0)
             for name, value in self._state("mean").items():
                 self._mean[name].lerp_(value.detach(), pace)
+        if self.config.growth.due(step + 1, self.config.iterations):
+            self._grow(step + 1)
         return float(loss.detach())
+
+    def _grow(self, done: int) -> None:
+        """Split Gaussians where the training photos are missed most. Earlier states are dropped: they have fewer."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + done)
+        views = [self.views[key] for key in _random(self.keys, _BLAME_VIEWS, generator)]
+        blamed = blame(self.avatar, self.codes, views, self.backdrop)
+        count = self.config.growth.count(self.config.gaussians, done, self.config.iterations)
+        self.avatar, splits = grow(self.avatar, self.optimizer, blamed, count, generator)
+        self._mean = grown_mean(self._mean, "mean/learned/", splits)
+        self._best_psnr, self._best_step, self._stale, self._best = -math.inf, 0, 0, {}
+
+    def _torso(self) -> Tensor:
+        """[N] how much each Gaussian follows the torso."""
+        head, binding = self.avatar.head, self.avatar.binding
+        weights = head.skin_weights[:, JOINTS.index("torso")]
+        return (weights[head.faces[binding.faces]] * binding.bary).sum(1)
 
     def loss(self, view: View, step: int) -> Tensor:
         """The loss of a training view."""
         codes = self.codes[view.key[0]]
         gaussians = self.avatar.head_gaussians(codes, self._jitter(step))
         if self.config.refine:
-            gaussians = self.residuals(gaussians, self.torso, self.timesteps.index(view.key[0]))
+            gaussians = self.residuals(gaussians, self._torso(), self.timesteps.index(view.key[0]))
         output = self.avatar.render_gaussians(view.camera, gaussians, codes.head_to_world)
         behind, target = self.backdrop(view, step)
         return image_loss(output, behind, target, view, self.config.loss)
@@ -237,6 +262,26 @@ class SplatSession:
         return {"validation_psnr": score} if scores else {}
 
     @property
+    def reading(self) -> tuple[int, float]:
+        """How many images were read, and the seconds it took."""
+        return self.views.reads, self.views.read_seconds
+
+    def outlook(self, done: int) -> Outlook:
+        """What is left after a number of steps."""
+        config, camera = self.config, self.avatar.camera
+        pixels = camera.width * camera.height
+        unit = step_work(len(self.avatar.learned), pixels)
+        steps = range(done, config.iterations)
+        counts = [config.growth.count(config.gaussians, step, config.iterations) for step in steps]
+        rounds = sum(config.growth.due(step, config.iterations) for step in range(done + 1, config.iterations))
+        checks = config.iterations // config.check_every - done // config.check_every
+        work = sum(step_work(count, pixels) / unit for count in counts)
+        work += _FORWARD * (checks * len(self.held_out) + rounds * _BLAME_VIEWS)
+        reads, held = self.views.ahead([*self.keys, *self.held_out], len(counts) / len(self.keys))
+        state = sum(value.nbytes for value in self._mean.values()) * config.gaussians // len(self.avatar.learned)
+        return Outlook(work, reads, held + _COPIES * state)
+
+    @property
     def finished(self) -> bool:
         """Whether validation has not improved for long."""
         return self._stale >= self.config.patience
@@ -262,6 +307,7 @@ class SplatSession:
     def store(self, folder: Path, step: int) -> None:
         """Write a checkpoint."""
         tensors = {**self._state("now"), **self._mean, **self._best, **optimizer_tensors(self.optimizer)}
+        tensors |= {f"binding/{name}": value for name, value in vars(self.avatar.binding).items()}
         numbers = {
             "drawn": self.sampler.drawn,
             "best_psnr": self._best_psnr if self._best else None,
@@ -276,6 +322,8 @@ class SplatSession:
         if checkpoint is None:
             return 0
         tensors, numbers = dict(checkpoint.tensors), checkpoint.numbers
+        binding = {n.removeprefix("binding/"): value for n, value in tensors.items() if n.startswith("binding/")}
+        self.avatar = with_binding(self.avatar, self.optimizer, Binding(**binding))
         self._load("now", tensors)
         restore_optimizer(self.optimizer, tensors)
         self._best = {name: value for name, value in tensors.items() if name.startswith("best/")}
@@ -317,6 +365,11 @@ def _spread(keys: list[Key], count: int) -> list[Key]:
     if len(keys) <= count:
         return keys
     return [keys[int(index)] for index in np.linspace(0, len(keys) - 1, count).round()]
+
+
+def _random(keys: list[Key], count: int, generator: torch.Generator) -> list[Key]:
+    """At most ``count`` of the keys."""
+    return [keys[index] for index in torch.randperm(len(keys), generator=generator)[:count].tolist()]
 
 
 def _front_camera(capture: Capture, track: CodeTrack, cameras: tuple[int, ...]) -> int:

@@ -15,6 +15,7 @@ from capture.sparse_points import triangulate_points
 from recon.avatars.static_splats import StaticSplats, initial_parameters
 from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from recon.densify import McmcConfig, explore, relocate
+from recon.forecast import Outlook, step_work
 from recon.loop import OnStep, fit
 from studio.cameras import Camera
 from studio.captures import Capture
@@ -144,14 +145,22 @@ class StaticSession:
             optimizer.step()
         with torch.no_grad():  # the scene is as bright as the photos are on average
             self.exposures.sub_(self.exposures.mean(0))
-        if mcmc.start <= share < mcmc.stop and step % mcmc.every == 0:
+        if self._relocates(step):
             relocate(self.avatar.parameters, self.optimizer, mcmc, self.generator)
         explore(self.avatar.parameters, rates["means"], mcmc, self.generator)
         return float(loss.detach())
 
+    def _relocates(self, step: int) -> bool:
+        mcmc = self.config.mcmc
+        return mcmc.start <= step / self.config.iterations < mcmc.stop and step % mcmc.every == 0
+
+    def _scale(self, share: float) -> float:
+        """The scale of the photos after a share of the steps."""
+        return next(scale for until, scale in self.config.levels if share < until)
+
     def _next_photo(self, share: float) -> tuple[Camera, Tensor, Tensor]:
         """Every photo once, in random order, at the size of the current level: camera, image, exposure [2]."""
-        scale = next(scale for until, scale in self.config.levels if share < until)
+        scale = self._scale(share)
         if self.photos is None or self.photos.scale != scale:
             self.photos = _Photos(self.capture, self.indices, scale)
         self.order = self.order or torch.randperm(len(self.indices), generator=self.generator).tolist()
@@ -171,6 +180,21 @@ class StaticSession:
     def validate(self, step: int) -> dict[str, float]:
         """Nothing is held back from the training photos; the count shows how the budget fills."""
         return {"gaussians": float(len(self.avatar.parameters["means"]))}
+
+    reading = (0, 0.0)  # photos are read at the first step of a level, which the forecast's median leaves out
+
+    def outlook(self, done: int) -> Outlook:
+        """What is left after a number of steps."""
+        config, cameras = self.config, self.capture.cameras
+        pixels, count = cameras.width * cameras.height, len(self.avatar.parameters["means"])
+        unit, work = step_work(count, pixels * self._scale(done / config.iterations) ** 2), 0.0
+        for step in range(done, config.iterations):
+            share = step / config.iterations
+            if self._relocates(step):
+                count = min(config.mcmc.budget, int(config.mcmc.growth * count))
+            work += step_work(count, pixels * self._scale(share) ** 2) / unit
+        held = (3 * pixels * len(self.indices)) if self._scale(done / config.iterations) < 1 else 0
+        return Outlook(work, 0, held)
 
     def store(self, folder: Path, step: int) -> None:
         """Write a checkpoint."""

@@ -57,13 +57,14 @@ class Chain:
                 self.out.rmdir()
             raise
 
-    def stage(self, name: str, result: Path, make: Callable[[], object]) -> Path:
+    def stage(self, name: str, result: Path, make: Callable[[], object], notes: Path | None = None) -> Path:
         """Run a stage unless it is done.
 
         Args:
             name: what it is called in the summary.
             result: the file or folder that it makes, whole or not at all.
             make: makes it; is called again when an earlier call was interrupted.
+            notes: a JSON object that it leaves, for the summary.
 
         Returns:
             ``result``.
@@ -75,7 +76,9 @@ class Chain:
         began = time.perf_counter()
         make()
         took = time.perf_counter() - began
-        self._job["stages"][name] = {"seconds": round(took, 2), "result": result.relative_to(self.out).as_posix()}
+        more = json.loads(notes.read_text()) if notes is not None and notes.exists() else {}
+        place = result.relative_to(self.out).as_posix()
+        self._job["stages"][name] = {"seconds": round(took, 2), "result": place, **more}
         self._note()
         say(f"{name}: {took:.0f} s")
         return result

@@ -43,8 +43,14 @@ class Made:
 
 def train_stage(chain: Chain, config: Config, made: Made) -> None:
     """Train the avatar, continuing a run that was begun."""
+    from recon.forecast import COST
+
     began = (made.run / "manifest.json").exists()
-    chain.stage("train", made.avatar, lambda: train_avatar(config, made.capture, made.track, made.run, resume=began))
+
+    def make() -> None:
+        train_avatar(config, made.capture, made.track, made.run, resume=began)
+
+    chain.stage("train", made.avatar, make, notes=made.run / COST)
 
 
 def eval_stages(chain: Chain, made: Made, kernels: str) -> dict[str, Path]:
