@@ -9,7 +9,11 @@ from reenact.drivers import Driver, Driving
 from reenact.render import RenderConfig, render
 from reenact.retarget import RetargetConfig, retarget
 from studio.avatar import Avatar
+from studio.code_guard import guarded
 from studio.folders import content_hash
+from studio.logs import say
+
+_TOLD = 3  # channels beyond the avatar that are worth a line; all are in the manifest
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,19 @@ class DriveConfig:
     Args:
         relative: transfer the motion relative to the neutral states of driver and avatar (another person drives) or use
             the codes as they are (the same person in the same capture); the driver's own way where not given.
+        guard: bend back what leaves the range that the avatar has learned, see ``studio.code_guard``.
         retarget: strengths of expression and head motion.
         render: how it is rendered.
     """
 
     relative: bool | None = None
+    guard: bool = True
     retarget: RetargetConfig = field(default_factory=RetargetConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
 
 
 def drive(avatar: Avatar, driver: Driver, config: DriveConfig | None = None) -> Driving:
-    """The driver's motion as codes for this avatar, with the driver's sound.
+    """The driver's motion as codes for this avatar, with the driver's sound and what of it was beyond the avatar.
 
     Raises:
         StudioError: the source cannot be used, or its codes are of another space.
@@ -37,9 +43,15 @@ def drive(avatar: Avatar, driver: Driver, config: DriveConfig | None = None) -> 
     config = config or DriveConfig()
     driving = driver.drive()
     avatar.space.require(driving.track.codes.space, f"the driver {type(driver).__name__}")
-    if not (driver.relative if config.relative is None else config.relative):
-        return driving
-    return replace(driving, track=retarget(driving.track, avatar.code_range, config.retarget))
+    track = driving.track
+    if driver.relative if config.relative is None else config.relative:
+        track = retarget(track, avatar.code_range, config.retarget)
+    codes, beyond = guarded(track.codes, avatar.code_range)
+    if beyond:
+        more = f", and {len(beyond) - _TOLD} more" if len(beyond) > _TOLD else ""
+        what = "bent back" if config.guard else "left as it is"
+        say(f"beyond what the avatar has learned, {what}: {'; '.join(map(str, beyond[:_TOLD]))}{more}")
+    return replace(driving, track=replace(track, codes=codes) if config.guard else track, beyond=beyond)
 
 
 def drive_video(

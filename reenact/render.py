@@ -205,6 +205,7 @@ def _manifest(avatar: Avatar, driving: Driving, cameras: Camera, config: RenderC
             "height": cameras.height,
             "sound": driving.audio is not None,
             "provenance": dict(track.provenance),
+            "beyond": [dataclasses.asdict(excess) for excess in driving.beyond],
             "config": json.loads(json.dumps(dataclasses.asdict(config), default=str)),
         },
     )

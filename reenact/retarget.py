@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from studio.code_guard import bent
 from studio.code_range import OPPOSED_CHANNELS, CodeRange, head_motion, measure_range
 from studio.codes import Codes, CodeSpace, CodeTrack
 from studio.errors import StudioError
@@ -26,12 +27,9 @@ _CLOSES_FULLY = "lids"  # a blink is a closed eye, however far the tracker thoug
 _LID_GAIN_LIMITS = (0.5, 2.0)
 _GAIN_LIMITS = (0.6, 1.2)  # an avatar that has learned grimaces must not shout what a driver says calmly
 _STILL = 0.15  # a group of channels that moves less than this altogether has no range worth matching
-# How far beyond what it has learned an avatar may go: a share of its range and a floor, per kind of code.
-_EXPRESSION_MARGIN = (0.5, 0.15)
+# How far beyond what was recorded a head may turn and move: a share of its range and a floor.
 _TURN_MARGIN = (0.5, 0.10)  # radians
 _SHIFT_MARGIN = (0.5, 0.015)  # metres
-_NECK_TURN_MARGIN = (0.25, 0.03)  # radians: beyond it a collar tears
-_NECK_SHIFT_MARGIN = (0.25, 0.003)  # metres
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,9 @@ def retarget(track: CodeTrack, avatar: CodeRange, config: RetargetConfig | None 
 
     Every channel moves from the avatar's neutral by as much as the driver's moves from the driver's neutral, which is
     estimated over the whole track; ranges are matched per group of channels (by the square root of their ratio, fully
-    for blinks), and what would leave the range that the avatar has learned is compressed smoothly. The head turns and
-    moves about the avatar's resting pose as the driver's does about its mean pose; torso codes stay near the range of
-    the avatar's own recording.
+    for blinks). The head turns and moves about the avatar's resting pose as the driver's does about its mean pose, not
+    much farther than it did in the avatar's recording. What the avatar has not learned otherwise is left to
+    ``studio.code_guard``.
 
     Raises:
         StudioError: the track is of another code space, or shows no face at all.
@@ -72,18 +70,9 @@ def retarget(track: CodeTrack, avatar: CodeRange, config: RetargetConfig | None 
         space,
         expression=_expression(codes.expression, driver, avatar, config.expression),
         jaw_pose=rest.jaw_pose + config.expression * (codes.jaw_pose - driver.neutral.jaw_pose),
-        neck_pose=_within(
-            _turn_from(codes.neck_pose, driver.neutral.neck_pose, rest.neck_pose, config.head_motion),
-            avatar.low.neck_pose,
-            avatar.high.neck_pose,
-            _NECK_TURN_MARGIN,
-        ),
-        neck_translation=_within(
-            rest.neck_translation + config.head_motion * (codes.neck_translation - driver.neutral.neck_translation),
-            avatar.low.neck_translation,
-            avatar.high.neck_translation,
-            _NECK_SHIFT_MARGIN,
-        ),
+        neck_pose=_turn_from(codes.neck_pose, driver.neutral.neck_pose, rest.neck_pose, config.head_motion),
+        neck_translation=rest.neck_translation
+        + config.head_motion * (codes.neck_translation - driver.neutral.neck_translation),
         eye_pose=rest.eye_pose + codes.eye_pose - driver.neutral.eye_pose,
         head_to_world=_head(codes.head_to_world, driver, avatar, config.head_motion),
     )
@@ -96,9 +85,7 @@ def _expression(expression: Tensor, driver: CodeRange, avatar: CodeRange, streng
     signed = _to_signed(avatar.neutral.expression, space) + gain * (
         _to_signed(expression, space) - _to_signed(driver.neutral.expression, space)
     )
-    moved = _from_signed(signed, space)
-    low = torch.minimum(avatar.low.expression, avatar.neutral.expression)
-    return _within(moved, low, avatar.high.expression, _EXPRESSION_MARGIN).clamp(space.low, space.high)
+    return _from_signed(signed, space).clamp(min=space.low)
 
 
 def match_gains(driver: CodeRange, avatar: CodeRange) -> Tensor:
@@ -145,8 +132,8 @@ def _head(poses: Tensor, driver: CodeRange, avatar: CodeRange, strength: float) 
     Both motions are in metres in the frame of a resting head, so that cameras and places in the room cancel.
     """
     turns, shifts = head_motion(poses, driver.neutral.head_to_world)
-    turns = _within(strength * turns, avatar.turn_low, avatar.turn_high, _TURN_MARGIN)
-    shifts = _within(strength * shifts, avatar.shift_low, avatar.shift_high, _SHIFT_MARGIN)
+    turns = _near(strength * turns, avatar.turn_low, avatar.turn_high, _TURN_MARGIN)
+    shifts = _near(strength * shifts, avatar.shift_low, avatar.shift_high, _SHIFT_MARGIN)
     return avatar.neutral.head_to_world @ rigid(axis_angle_to_matrix(turns), shifts)
 
 
@@ -157,10 +144,6 @@ def _turn_from(turns: Tensor, driver_rest: Tensor, avatar_rest: Tensor, strength
     return matrix_to_axis_angle(axis_angle_to_matrix(avatar_rest) @ relative)
 
 
-def _within(values: Tensor, low: Tensor, high: Tensor, margin: tuple[float, float]) -> Tensor:
-    """Unchanged between ``low`` and ``high``; beyond, bent smoothly (tanh) so as never to leave them by the margin."""
+def _near(values: Tensor, low: Tensor, high: Tensor, margin: tuple[float, float]) -> Tensor:
     share, floor = margin
-    reach = share * (high - low) + floor
-    above = high + reach * torch.tanh((values - high) / reach)
-    below = low - reach * torch.tanh((low - values) / reach)
-    return torch.where(values > high, above, torch.where(values < low, below, values))
+    return bent(values, low, high, share * (high - low) + floor)

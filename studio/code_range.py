@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from studio.codes import Codes, CodeSpace, CodeTrack
+from studio.codes import JOINT_SIZES, Codes, CodeSpace, CodeTrack
 from studio.errors import StudioError
 from studio.rotations import matrix_to_axis_angle, rigid, rigid_inverse
 
@@ -26,8 +26,20 @@ OPPOSED_CHANNELS: tuple[tuple[str, str], ...] = (
     ("jawLeft", "jawRight"),
     ("mouthLeft", "mouthRight"),
 )
+# Parts of the face that move by themselves -> how the names of their channels and joints begin. Lids are in none: an
+# eye may close in any face.
+REGIONS: Mapping[str, tuple[str, ...]] = {
+    "mouth": ("jaw", "mouth", "cheek", "nose", "tongue"),
+    "eyes": ("eyeLook", "eyeSquint", "eyeWide", "eye_pose"),
+    "brows": ("brow",),
+    "torso": ("neck",),
+}
 _REST_QUANTILE = 0.1  # a talking mouth is closed, and an eye open, in more than a tenth of the frames
 _EXTREMES = (0.01, 0.99)  # of all frames: a single mistracked frame must not widen the range
+# Deviation that is nothing unusual in any recording, by name of the joint: what stood still is not infinitely far away.
+_USUAL = {"jaw_pose": 0.03, "neck_pose": 0.03, "neck_translation": 0.003, "eye_pose": 0.05}
+_USUAL_EXPRESSION = 0.1
+_LEAST_REACH = 3.0  # deviations: what a recording of a still face counts as near
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,9 @@ class CodeRange:
         turn_high: [3] the highest.
         shift_low: [3] lowest displacement, metres, of the head from its neutral place (neutral head frame).
         shift_high: [3] the highest.
+        whitening: [V, V] a factor W of the inverse second moments of ``Codes.vector`` about the neutral state, one
+            block for each region: |(v - neutral) W| over a region's entries is how far it is away, in deviations.
+        reach: [R] that distance in nearly all frames, for each of ``REGIONS``.
     """
 
     neutral: Codes
@@ -51,11 +66,14 @@ class CodeRange:
     turn_high: Tensor
     shift_low: Tensor
     shift_high: Tensor
+    whitening: Tensor
+    reach: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything by name, as stored in files."""
         named = {"turn_low": self.turn_low, "turn_high": self.turn_high}
         named |= {"shift_low": self.shift_low, "shift_high": self.shift_high}
+        named |= {"whitening": self.whitening, "reach": self.reach}
         for part in ("neutral", "low", "high"):
             named |= {f"{part}.{name}": value for name, value in getattr(self, part).tensors().items()}
         return {name: value.contiguous() for name, value in named.items()}
@@ -68,7 +86,11 @@ class CodeRange:
             return Codes(space, **{name: named[f"{part}.{name}"] for name in Codes.neutral(space).tensors()})
 
         rest = {name: value for name, value in named.items() if "." not in name}
-        return CodeRange(codes("neutral"), codes("low"), codes("high"), **rest)
+        neutral, low, high = codes("neutral"), codes("low"), codes("high")
+        if "whitening" not in rest:  # written before regions were judged as a whole: only the ends are known
+            ends = torch.stack((low.vector(), high.vector()))
+            rest |= dict(zip(("whitening", "reach"), _moments(space, ends - neutral.vector()), strict=True))
+        return CodeRange(neutral, low, high, **rest)
 
 
 def measure_range(track: CodeTrack) -> CodeRange:
@@ -85,7 +107,30 @@ def measure_range(track: CodeTrack) -> CodeRange:
     turns, shifts = head_motion(codes.head_to_world, neutral.head_to_world)
     turn_low, turn_high = (turns.quantile(q, dim=0) for q in _EXTREMES)
     shift_low, shift_high = (shifts.quantile(q, dim=0) for q in _EXTREMES)
-    return CodeRange(neutral, low, high, turn_low, turn_high, shift_low, shift_high)
+    moments = _moments(codes.space, codes.vector() - neutral.vector())
+    return CodeRange(neutral, low, high, turn_low, turn_high, shift_low, shift_high, *moments)
+
+
+def region_numbers(space: CodeSpace) -> Tensor:
+    """[V] the region, by its place in ``REGIONS``, of each entry of ``Codes.vector``; -1 for what is in none."""
+    names = [*space.channels, *(name for name, size in JOINT_SIZES.items() for _ in range(size))]
+    numbered = list(enumerate(REGIONS.values()))
+    return torch.tensor([next((n for n, stems in numbered if name.startswith(stems)), -1) for name in names])
+
+
+def _moments(
+    space: CodeSpace,
+    away: Tensor,  # [T, V] from the neutral state
+) -> tuple[Tensor, Tensor]:
+    """``whitening`` and ``reach`` of a clip."""
+    numbers, away = region_numbers(space), away.double()
+    usual = [_USUAL_EXPRESSION] * len(space) + [_USUAL[name] for name, size in JOINT_SIZES.items() for _ in range(size)]
+    moments = away.T @ away / len(away) + torch.diag(torch.tensor(usual).double().square())
+    moments = torch.where(numbers[:, None] == numbers, moments, 0.0)
+    whitening = torch.linalg.cholesky(torch.linalg.inv(moments))
+    parts = torch.stack([(away * (numbers == number)) @ whitening for number in range(len(REGIONS))])
+    reach = parts.norm(dim=-1).quantile(_EXTREMES[1], dim=1).clamp(min=_LEAST_REACH)
+    return whitening.float(), reach.float()
 
 
 def head_motion(

@@ -72,6 +72,8 @@ class CodeSpace:
 
 
 ARKIT52 = CodeSpace("arkit52", ARKIT_CHANNELS)
+# What follows the expression in ``Codes.vector``, in that order: field -> numbers.
+JOINT_SIZES: Mapping[str, int] = {"jaw_pose": 3, "neck_pose": 3, "neck_translation": 3, "eye_pose": 6}
 SPACES: Mapping[str, CodeSpace] = {ARKIT52.name: ARKIT52}
 
 
@@ -142,8 +144,18 @@ class Codes:
 
         The head's place in the world is left out: it must not change the face.
         """
-        eyes = self.eye_pose.flatten(-2)
-        return torch.cat((self.expression, self.jaw_pose, self.neck_pose, self.neck_translation, eyes), dim=-1)
+        joints = (getattr(self, name).reshape(*self.batch, size) for name, size in JOINT_SIZES.items())
+        return torch.cat((self.expression, *joints), dim=-1)
+
+    def with_vector(
+        self,
+        vector: Tensor,  # [..., E + 15]
+    ) -> Codes:
+        """A copy with other numbers in ``vector``; the head stays where it is."""
+        sizes = [len(self.space), *JOINT_SIZES.values()]
+        parts = dict(zip(("expression", *JOINT_SIZES), vector.split(sizes, dim=-1), strict=True))
+        shapes = _trailing_shapes(self.space)
+        return replace(self, **{name: part.reshape(*self.batch, *shapes[name]) for name, part in parts.items()})
 
     @staticmethod
     def stack(states: list[Codes]) -> Codes:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
+from studio.code_guard import Excess
 from studio.codes import CodeTrack
 from studio.errors import StudioError
 from studio.media.audio import Audio
@@ -21,11 +22,13 @@ class Driving:
         track: the codes, one state for each frame.
         audio: the sound, its time 0 at the first frame, or None.
         parents: file or folder -> content hash, of what it was made from.
+        beyond: what of it the avatar has not learned, the most frequent first; see ``reenact.drive.drive``.
     """
 
     track: CodeTrack
     audio: Audio | None = None
     parents: Mapping[str, str] = field(default_factory=dict)
+    beyond: tuple[Excess, ...] = ()
 
 
 class Driver(Protocol):

@@ -37,7 +37,7 @@ class _Talker:
 def test_another_person_is_retargeted_and_the_same_person_is_not(avatar: Any) -> None:
     smile = ARKIT52.index("mouthSmileLeft")
     assert drive(avatar, _Talker()).track.codes.expression[:, smile].max() < 0.01
-    kept = drive(avatar, _Talker(), DriveConfig(relative=False)).track.codes.expression
+    kept = drive(avatar, _Talker(), DriveConfig(relative=False, guard=False)).track.codes.expression
     assert torch.equal(kept, _Talker().drive().track.codes.expression)
     half = drive(avatar, _Talker(), DriveConfig(retarget=RetargetConfig(expression=0.5))).track.codes.expression
     assert half[:, ARKIT52.index("jawOpen")].max() < 0.21

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from studio.code_range import CodeRange, mean_pose, measure_range
+from studio.code_range import REGIONS, CodeRange, mean_pose, measure_range, region_numbers
 from studio.codes import ARKIT52, Codes, CodeTrack
 from studio.errors import StudioError
 from studio.rotations import axis_angle_to_matrix, rigid
@@ -77,6 +77,32 @@ def test_tensors_round_trip() -> None:
     back = CodeRange.from_tensors(ARKIT52, measured.tensors())
     for name, value in measured.tensors().items():
         assert torch.equal(value, back.tensors()[name]), name
+
+
+def test_ranges_written_before_regions_were_judged_still_load() -> None:
+    measured = measure_range(talking_track())
+    old = {name: value for name, value in measured.tensors().items() if name not in ("whitening", "reach")}
+    back = CodeRange.from_tensors(ARKIT52, old)
+    away = (back.high.vector() - back.neutral.vector()) @ back.whitening
+    assert float(away.norm()) < 2 * float(back.reach.norm())
+    assert back.whitening.shape == measured.whitening.shape
+
+
+def test_distance_of_a_region_is_that_of_mahalanobis() -> None:
+    """Against the inverse of the second moments, regularised as documented, of the two brow channels that move."""
+    generator = torch.Generator().manual_seed(0)
+    moves = torch.rand(300, 2, generator=generator)
+    track = talking_track()
+    codes = track.codes[:300].with_channels(browInnerUp=moves[:, 0], browDownLeft=0.5 * moves[:, 0] + 0.1 * moves[:, 1])
+    measured = measure_range(CodeTrack(codes, 25.0, torch.ones(300, dtype=torch.bool)))
+    indices = [ARKIT52.index(name) for name in ("browInnerUp", "browDownLeft")]
+    away = (codes.expression - measured.neutral.expression)[:, indices].double()
+    moments = away.T @ away / 300 + 0.01 * torch.eye(2)
+    expected = (away @ torch.linalg.inv(moments) * away).sum(-1).sqrt()
+    vector = codes.vector() - measured.neutral.vector()
+    region = region_numbers(ARKIT52) == list(REGIONS).index("brows")
+    distance = (torch.where(region, vector, 0.0) @ measured.whitening).norm(dim=-1)
+    assert torch.allclose(distance.double(), expected, atol=1e-4)
 
 
 def test_no_valid_frame_is_refused() -> None:

@@ -27,6 +27,7 @@ def run(config: Config) -> None:
     out = config.optional_path("out") or default_video(avatar, source)
     settings = DriveConfig(
         relative=config.get("relative", bool | None),
+        guard=config.flag("guard"),
         retarget=config.build(RetargetConfig, "retarget"),
         render=config.build(RenderConfig, "render"),
     )

@@ -15,6 +15,6 @@ def run(config: Config) -> None:
 
     avatar, track = config.path("avatar"), config.path("track")
     out = config.optional_path("out") or default_video(avatar, track)
-    settings = DriveConfig(relative=False, render=config.build(RenderConfig, "render"))
+    settings = DriveConfig(relative=False, guard=config.flag("guard"), render=config.build(RenderConfig, "render"))
     drive_video(avatar, TrackDriver(track), out, settings, resume=config.flag("resume"), kernels=config.text("kernels"))
     finish(out, next="view", avatar=avatar, track=track)
