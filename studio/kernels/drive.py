@@ -1,0 +1,155 @@
+"""A driven frame up to the rasteriser: a posed mesh, places on its triangles, and the Gaussians that hang there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.errors import StudioError
+from studio.kernels.backends import choose_kernels
+from studio.kernels.buffers import borrow
+from studio.kernels.drive_carry import CHANNELS, CHUNK, Activated, Gains, Raw, carry, carry_backward
+from studio.kernels.drive_pose import Anchored, Places, Skin, place_anchors, pose_vertices
+from studio.kernels.drive_reference import carry_reference
+from studio.kernels.workers import run, worker_count
+
+LEAST = 16  # Gaussians that the CPU kernels take at a time; fewer go through plain torch
+
+__all__ = ["CHANNELS", "LEAST", "Gains", "SkinnedPlaces", "carry_splats"]
+
+
+class SkinnedPlaces:
+    """N places on the triangles of a skinned mesh, packed for posing on the CPU; N >= 16."""
+
+    def __init__(
+        self,
+        template: Tensor,  # [V, 3] metres
+        expression_basis: Tensor,  # [E, V, 3]
+        skin_weights: Tensor,  # [V, J]
+        corners: Tensor,  # [N, 3] vertices of the triangles
+        bary: Tensor,  # [N, 3]
+        rest_area: Tensor,  # [N] m² of the triangles at rest, > 0
+    ) -> None:
+        self._skin = _packed(template, expression_basis, skin_weights)
+        self._places = Places(
+            corners.int().numpy().reshape(-1), bary.float().numpy().reshape(-1), (1 / rest_area).float().numpy()
+        )
+
+    def pose(
+        self,
+        expression: np.ndarray,  # [E] float32
+        transforms: np.ndarray,  # [J, 3, 4] float32, what each joint does to the points bound to it
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Origins [N, 3], frames as unit quaternions [N, 4], and stretch [N] of the places; see ``Anchored``."""
+        workers, count = worker_count(), len(self._places.inverse_area)
+        vertices = borrow("posed_vertices", len(self._skin.template))
+        run(pose_vertices, workers, self._skin, expression, transforms.reshape(-1), vertices)
+        shapes = {"origins": (count, 3), "quats": (count, 4), "stretch": (count,)}
+        anchors = [torch.from_numpy(borrow(f"anchor_{name}", shape)) for name, shape in shapes.items()]
+        run(place_anchors, workers, self._places, vertices, _flat(Anchored, anchors))
+        return anchors[0], anchors[1], anchors[2]
+
+
+def _packed(template: Tensor, expression_basis: Tensor, skin_weights: Tensor) -> Skin:
+    missing = -len(template) % 16
+    blocks = (len(template) + missing) // 16
+
+    def blocked(values: Tensor) -> Tensor:
+        """[..., V, D] to [..., B, D, 16]."""
+        padded = torch.nn.functional.pad(values.float(), (0, 0, 0, missing))
+        return padded.unflatten(-2, (blocks, 16)).transpose(-1, -2).contiguous()
+
+    moves = blocked(expression_basis).transpose(0, 1)  # [B, E, 3, 16]
+    moving = moves.abs().amax(dim=(2, 3)) > 0
+    first = np.concatenate(([0], moving.sum(dim=1).cumsum(0).numpy())).astype(np.int64)
+    channels = moving.nonzero()[:, 1].int().numpy()
+    template, weights = blocked(template), blocked(skin_weights)
+    return Skin(
+        *(value.numpy().reshape(-1) for value in (template, weights)), first, channels, moves[moving].numpy().reshape(-1)
+    )
+
+
+def carry_splats(
+    gains: Gains,
+    anchors: tuple[Tensor, Tensor, Tensor],  # origins [N, 3], unit quats [N, 4], stretch [N]
+    raw: tuple[Tensor, ...],  # offsets [N, 3], quats [N, 4], log_scales [N, 3], opacity_logits [N], colors [N, 3], bases
+    weights: Tensor,  # [K] of the bases [K, N * CHANNELS]
+    kernels: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The Gaussians that hang on anchors: means, quats, scales, opacities and colours, as ``rasterize_splats`` wants.
+
+    With c = weights · bases (corrections of position, rotation, colour and opacity, times their ``gains``) and s = unit ·
+    stretch: mean = origin + s R (offset + c), quat = frame · (quat/|quat| + c), scale = s · min(exp(log_scale), largest),
+    opacity = sigmoid(logit + c), colour = max(0, colour + c). Gradients flow to all tensors and repeat bit by bit.
+    float64 tensors go through the plain torch form that CUDA takes.
+
+    Raises:
+        StudioError: shapes do not fit together, or ``kernels`` is not available.
+    """
+    count = len(raw[0])
+    expected = [(count, 3), (count, 4), (count, 3), (count,), (count, 3), (len(weights), count * CHANNELS)]
+    expected += [(count, 3), (count, 4), (count,)]
+    if (got := [tuple(value.shape) for value in (*raw, *anchors)]) != expected:
+        raise StudioError("Gaussians and their anchors do not fit together", got=got, expected=expected)
+    chosen = choose_kernels(kernels, raw[0].device)
+    if chosen == "cuda" or count < LEAST or raw[0].dtype != torch.float32:
+        means, quats, scales, opacities, colors = carry_reference(gains, anchors, raw, weights)
+    else:
+        means, quats, scales, opacities, colors = _Carry.apply(gains, *anchors, *raw, weights)
+    return means, quats, scales, opacities, colors
+
+
+class _Carry(torch.autograd.Function):
+    """The CPU kernels as one differentiable operation."""
+
+    @staticmethod
+    def forward(ctx: Any, gains: Gains, *given: Tensor) -> tuple[Tensor, ...]:
+        given = tuple(value.detach().contiguous() for value in given)
+        count = len(given[0])
+        shapes = {"means": (count, 3), "quats": (count, 4), "scales": (count, 3), "opacities": (count,)}
+        shapes["colors"] = (count, 3)
+        out = [torch.from_numpy(borrow(f"carried_{name}", shape)) for name, shape in shapes.items()]
+        anchors, raw, weights = _split(given)
+        run(carry, worker_count(), gains, anchors, raw, weights, _flat(Activated, out))
+        if any(ctx.needs_input_grad):
+            ctx.gains = gains
+            ctx.save_for_backward(*given)
+        return tuple(out)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
+        saved, asked = ctx.saved_tensors, ctx.needs_input_grad[1:4]
+        anchors, raw, weights = _split(saved)
+        gradients = [torch.from_numpy(borrow(f"v_raw_{i}", tuple(value.shape))) for i, value in enumerate(saved[3:9])]
+        v_anchors = [
+            torch.from_numpy(borrow(f"v_anchor_{i}", tuple(value.shape) if any(asked) else 0))
+            for i, value in enumerate(saved[:3])
+        ]
+        blocks = -(-len(saved[0]) // 16)
+        partial = borrow("v_weights", (-(-blocks // CHUNK), len(weights)))
+        run(
+            carry_backward,
+            worker_count(),
+            ctx.gains,
+            anchors,
+            raw,
+            weights,
+            _flat(Activated, [value.contiguous() for value in given]),
+            _flat(Raw, gradients),
+            _flat(Anchored, v_anchors),
+            partial.reshape(-1),
+        )
+        v_weights = torch.from_numpy(partial.sum(axis=0, dtype=np.float64).astype(np.float32))
+        return (None, *(v if ask else None for v, ask in zip(v_anchors, asked)), *gradients, v_weights)
+
+
+def _flat(kind: Any, tensors: Any) -> Any:
+    return kind(*(value.numpy().reshape(-1) for value in tensors))
+
+
+def _split(tensors: tuple[Tensor, ...]) -> tuple[Anchored, Raw, np.ndarray]:
+    return _flat(Anchored, tensors[:3]), _flat(Raw, tensors[3:9]), tensors[9].numpy()

@@ -1,0 +1,325 @@
+"""From anchors, learned parameters and basis weights to activated Gaussians, and the gradient; sixteen at a time.
+
+A Gaussian's K corrections are summed as they lie in memory, 16 x CHANNELS numbers of a block at once, and only the sum
+is transposed to one vector per channel; the backward pass goes the other way.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from studio.kernels.compiled import inlined, kernel
+from studio.kernels.drive_pose import Anchored
+from studio.kernels.simd import (
+    Array,
+    Vector,
+    Vectors,
+    broadcast,
+    exp2,
+    fma,
+    lane_numbers,
+    lane_sum,
+    maximum,
+    minimum,
+    select,
+    sqrt,
+)
+from studio.kernels.simd_memory import load, load3, load4, store, store3, store4
+from studio.kernels.splat_project import LOG2E, dot3, first_of_block, rotation_entries
+
+CHANNELS = 11  # corrections of position (3), rotation (4), colour (3), opacity (1)
+CHUNK = 64  # blocks of 16 Gaussians whose share in the gradient of the weights is summed at once
+
+
+class Gains(NamedTuple):
+    """What a correction of 1 means, and what lengths are measured in."""
+
+    unit: float  # metres
+    position: float  # units
+    rotation: float  # components of a unit quaternion
+    color: float  # sRGB 0..1
+    opacity: float  # logits
+    largest: float  # units: no axis is longer
+
+
+class Raw(NamedTuple):
+    """What is learned of N Gaussians, flat float32; also used for gradients."""
+
+    offsets: np.ndarray  # [N * 3] units, in the triangle's frame
+    quats: np.ndarray  # [N * 4] wxyz, to the triangle's frame, need not be normalised
+    log_scales: np.ndarray  # [N * 3] of units
+    opacity_logits: np.ndarray  # [N]
+    colors: np.ndarray  # [N * 3]
+    bases: np.ndarray  # [K * N * CHANNELS]
+
+
+class Activated(NamedTuple):
+    """Gaussians as the rasteriser takes them, flat float32; also used for gradients."""
+
+    means: np.ndarray  # [N * 3]
+    quats: np.ndarray  # [N * 4]
+    scales: np.ndarray  # [N * 3]
+    opacities: np.ndarray  # [N]
+    colors: np.ndarray  # [N * 3]
+
+
+@inlined
+def _corrections(raw: Raw, weights: Array, g: int, sums: Array, columns: Array) -> None:
+    """Σ weights · bases of 16 Gaussians, as they lie in memory (``sums``) and one channel after the other."""
+    stride = CHANNELS * raw.opacity_logits.size
+    for part in range(CHANNELS):
+        total = broadcast(np.float32(0.0))
+        for basis in range(weights.size):
+            total = fma(load(raw.bases, basis * stride + CHANNELS * g + 16 * part), weights[basis], total)
+        store(sums, 16 * part, total)
+    for lane in range(16):
+        for channel in range(CHANNELS):
+            columns[16 * channel + lane] = sums[CHANNELS * lane + channel]
+
+
+@inlined
+def _local(gains: Gains, raw: Raw, g: int, columns: Array) -> Vectors:
+    """Corrected offset, units."""
+    x, y, z = load3(raw.offsets, 3 * g)
+    return (
+        fma(load(columns, 0), gains.position, x),
+        fma(load(columns, 16), gains.position, y),
+        fma(load(columns, 32), gains.position, z),
+    )
+
+
+@inlined
+def _turned(a: Vectors, b: Vectors) -> Vectors:
+    """Hamilton product: the rotation b followed by a."""
+    return (
+        a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3],
+        a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2],
+        a[0] * b[2] - a[1] * b[3] + a[2] * b[0] + a[3] * b[1],
+        a[0] * b[3] + a[1] * b[2] - a[2] * b[1] + a[3] * b[0],
+    )
+
+
+@inlined
+def _conjugate(q: Vectors) -> Vectors:
+    return q[0], -q[1], -q[2], -q[3]
+
+
+@inlined
+def _inverse_length4(q: Vectors) -> Vector:
+    return 1.0 / maximum(sqrt(fma(q[0], q[0], fma(q[1], q[1], fma(q[2], q[2], q[3] * q[3])))), 1e-12)
+
+
+@inlined
+def _scaled4(q: Vectors, factor: Vector) -> Vectors:
+    return q[0] * factor, q[1] * factor, q[2] * factor, q[3] * factor
+
+
+@inlined
+def _exp(x: Vector) -> Vector:
+    return exp2(minimum(maximum(x * LOG2E, -120.0), 120.0))
+
+
+@inlined
+def _corrected_quat(gains: Gains, unit: Vectors, columns: Array) -> Vectors:
+    return (
+        fma(load(columns, 48), gains.rotation, unit[0]),
+        fma(load(columns, 64), gains.rotation, unit[1]),
+        fma(load(columns, 80), gains.rotation, unit[2]),
+        fma(load(columns, 96), gains.rotation, unit[3]),
+    )
+
+
+@inlined
+def _opacity(gains: Gains, raw: Raw, g: int, columns: Array) -> Vector:
+    return 1.0 / (1.0 + _exp(-fma(load(columns, 160), gains.opacity, load(raw.opacity_logits, g))))
+
+
+@inlined
+def _color(gains: Gains, raw: Raw, g: int, columns: Array) -> Vectors:
+    """Before negative values are cut."""
+    red, green, blue = load3(raw.colors, 3 * g)
+    return (
+        fma(load(columns, 112), gains.color, red),
+        fma(load(columns, 128), gains.color, green),
+        fma(load(columns, 144), gains.color, blue),
+    )
+
+
+@kernel
+def carry(
+    worker: int, workers: int, gains: Gains, anchors: Anchored, raw: Raw, weights: Array, out: Activated
+) -> None:
+    """Fill ``out`` (Activated) from ``anchors`` (Anchored), ``raw`` (Raw) and ``weights`` [K]; N >= 16."""
+    count = raw.opacity_logits.size
+    blocks = (count + 15) // 16
+    sums, columns = np.empty(16 * CHANNELS, np.float32), np.empty(16 * CHANNELS, np.float32)
+    for block in range(worker * blocks // workers, (worker + 1) * blocks // workers):
+        g = first_of_block(block, count)
+        _corrections(raw, weights, g, sums, columns)
+        frame, size = load4(anchors.quats, 4 * g), load(anchors.stretch, g) * gains.unit
+        r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation_entries(frame)
+        x, y, z = _local(gains, raw, g, columns)
+        x, y, z = x * size, y * size, z * size
+        origin_x, origin_y, origin_z = load3(anchors.origins, 3 * g)
+        store3(
+            out.means,
+            3 * g,
+            origin_x + dot3(r00, r01, r02, x, y, z),
+            origin_y + dot3(r10, r11, r12, x, y, z),
+            origin_z + dot3(r20, r21, r22, x, y, z),
+        )
+        quat = load4(raw.quats, 4 * g)
+        unit = _scaled4(quat, _inverse_length4(quat))
+        q_w, q_x, q_y, q_z = _turned(frame, _corrected_quat(gains, unit, columns))
+        store4(out.quats, 4 * g, q_w, q_x, q_y, q_z)
+        a, b, c = load3(raw.log_scales, 3 * g)
+        largest = gains.largest
+        a, b, c = minimum(_exp(a), largest), minimum(_exp(b), largest), minimum(_exp(c), largest)
+        store3(out.scales, 3 * g, a * size, b * size, c * size)
+        store(out.opacities, g, _opacity(gains, raw, g, columns))
+        red, green, blue = _color(gains, raw, g, columns)
+        store3(out.colors, 3 * g, maximum(red, 0.0), maximum(green, 0.0), maximum(blue, 0.0))
+
+
+@inlined
+def _scale_gradient(log_scale: Vector, largest: float, size: Vector, v: Vector) -> tuple[Vector, Vector]:
+    """Gradients to a logarithm of a scale and to the size that it is multiplied with."""
+    scale = _exp(log_scale)
+    free = scale <= largest
+    return select(free, v * scale * size, 0.0), v * select(free, scale, largest)
+
+
+@inlined
+def _matrix_to_quat_gradient(q: Vectors, p: Vectors, v: Vectors) -> Vectors:
+    """Gradient of v · R(q) p to q, R as in ``rotation_entries``."""
+    w, x, y, z = q
+    p_x, p_y, p_z = p
+    v_x, v_y, v_z = v
+    m21, m12, m02, m20, m10, m01 = v_z * p_y, v_y * p_z, v_x * p_z, v_z * p_x, v_y * p_x, v_x * p_y
+    m00, m11, m22 = v_x * p_x, v_y * p_y, v_z * p_z
+    return (
+        2.0 * (x * (m21 - m12) + y * (m02 - m20) + z * (m10 - m01)),
+        2.0 * (y * (m01 + m10) + z * (m02 + m20) + w * (m21 - m12) - 2.0 * x * (m11 + m22)),
+        2.0 * (x * (m01 + m10) + z * (m12 + m21) + w * (m02 - m20) - 2.0 * y * (m00 + m22)),
+        2.0 * (x * (m02 + m20) + y * (m12 + m21) + w * (m10 - m01) - 2.0 * z * (m00 + m11)),
+    )
+
+
+@inlined
+def _basis_gradients(raw: Raw, weights: Array, g: int, stale: int, columns: Array, sums: Array, v_bases: Array,
+                     totals: Array) -> None:
+    """From the gradients of 16 Gaussians' corrections (``columns``) to those of the bases and of the weights.
+
+    ``totals`` [K * 16] sums the latter; the first ``stale`` Gaussians are already in it.
+    """
+    stride = CHANNELS * raw.opacity_logits.size
+    for lane in range(16):
+        for channel in range(CHANNELS):
+            sums[CHANNELS * lane + channel] = columns[16 * channel + lane]
+    for part in range(CHANNELS):
+        v = load(sums, 16 * part)
+        fresh = select(lane_numbers() >= np.float32(CHANNELS * stale - 16 * part), v, 0.0)
+        for basis in range(weights.size):
+            at = basis * stride + CHANNELS * g + 16 * part
+            store(totals, 16 * basis, fma(load(raw.bases, at), fresh, load(totals, 16 * basis)))
+            store(v_bases, at, v * weights[basis])
+
+
+@kernel
+def carry_backward(
+    worker: int,
+    workers: int,
+    gains: Gains,
+    anchors: Anchored,
+    raw: Raw,
+    weights: Array,
+    given: Activated,
+    gradients: Raw,
+    v_anchors: Anchored,
+    v_weights: Array,
+) -> None:
+    """Carry ``given`` (gradients of Activated) back to ``gradients`` (of Raw), ``v_anchors`` and ``v_weights``.
+
+    ``v_weights`` [chunks * K] holds a partial sum for each CHUNK of blocks, so that the result does not depend on the
+    number of workers. Empty arrays in ``v_anchors`` mean that nobody asks.
+    """
+    count = raw.opacity_logits.size
+    blocks, bases = (count + 15) // 16, weights.size
+    chunks = (blocks + CHUNK - 1) // CHUNK
+    sums, columns = np.empty(16 * CHANNELS, np.float32), np.empty(16 * CHANNELS, np.float32)
+    totals = np.empty(16 * bases, np.float32)
+    for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
+        totals[:] = np.float32(0.0)
+        for block in range(chunk * CHUNK, min((chunk + 1) * CHUNK, blocks)):
+            g = first_of_block(block, count)
+            _corrections(raw, weights, g, sums, columns)
+            frame, stretch = load4(anchors.quats, 4 * g), load(anchors.stretch, g)
+            size = stretch * gains.unit
+            r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation_entries(frame)
+            v_x, v_y, v_z = load3(given.means, 3 * g)
+            l_x, l_y, l_z = (
+                dot3(r00, r10, r20, v_x, v_y, v_z),
+                dot3(r01, r11, r21, v_x, v_y, v_z),
+                dot3(r02, r12, r22, v_x, v_y, v_z),
+            )
+            x, y, z = _local(gains, raw, g, columns)
+            v_size = dot3(l_x, l_y, l_z, x, y, z)
+            store3(gradients.offsets, 3 * g, l_x * size, l_y * size, l_z * size)
+
+            quat = load4(raw.quats, 4 * g)
+            inverse = _inverse_length4(quat)
+            unit = _scaled4(quat, inverse)
+            v_quat = load4(given.quats, 4 * g)
+            q_w, q_x, q_y, q_z = _turned(_conjugate(frame), v_quat)
+            radial = fma(q_w, unit[0], fma(q_x, unit[1], fma(q_y, unit[2], q_z * unit[3])))
+            store4(
+                gradients.quats,
+                4 * g,
+                (q_w - radial * unit[0]) * inverse,
+                (q_x - radial * unit[1]) * inverse,
+                (q_y - radial * unit[2]) * inverse,
+                (q_z - radial * unit[3]) * inverse,
+            )
+            a, b, c = load3(raw.log_scales, 3 * g)
+            v_a, v_b, v_c = load3(given.scales, 3 * g)
+            v_a, by_a = _scale_gradient(a, gains.largest, size, v_a)
+            v_b, by_b = _scale_gradient(b, gains.largest, size, v_b)
+            v_c, by_c = _scale_gradient(c, gains.largest, size, v_c)
+            store3(gradients.log_scales, 3 * g, v_a, v_b, v_c)
+            v_size = v_size + by_a + by_b + by_c
+            if v_anchors.stretch.size > 0:
+                store3(v_anchors.origins, 3 * g, v_x, v_y, v_z)
+                store(v_anchors.stretch, g, v_size * gains.unit)
+                f_w, f_x, f_y, f_z = _turned(v_quat, _conjugate(_corrected_quat(gains, unit, columns)))
+                m_w, m_x, m_y, m_z = _matrix_to_quat_gradient(frame, (x * size, y * size, z * size), (v_x, v_y, v_z))
+                store4(v_anchors.quats, 4 * g, f_w + m_w, f_x + m_x, f_y + m_y, f_z + m_z)
+
+            opacity = _opacity(gains, raw, g, columns)
+            v_logit = load(given.opacities, g) * opacity * (1.0 - opacity)
+            store(gradients.opacity_logits, g, v_logit)
+            red, green, blue = _color(gains, raw, g, columns)
+            v_red, v_green, v_blue = load3(given.colors, 3 * g)
+            v_red, v_green, v_blue = (
+                select(red >= 0.0, v_red, 0.0),
+                select(green >= 0.0, v_green, 0.0),
+                select(blue >= 0.0, v_blue, 0.0),
+            )
+            store3(gradients.colors, 3 * g, v_red, v_green, v_blue)
+
+            shift, turn = size * gains.position, gains.rotation
+            store(columns, 0, l_x * shift)
+            store(columns, 16, l_y * shift)
+            store(columns, 32, l_z * shift)
+            store(columns, 48, q_w * turn)
+            store(columns, 64, q_x * turn)
+            store(columns, 80, q_y * turn)
+            store(columns, 96, q_z * turn)
+            store(columns, 112, v_red * gains.color)
+            store(columns, 128, v_green * gains.color)
+            store(columns, 144, v_blue * gains.color)
+            store(columns, 160, v_logit * gains.opacity)
+            _basis_gradients(raw, weights, g, 16 * block - g, columns, sums, gradients.bases, totals)
+        for basis in range(bases):
+            v_weights[chunk * bases + basis] = lane_sum(load(totals, 16 * basis))
