@@ -7,16 +7,20 @@ with the triangle (GaussianAvatars, arXiv 2312.02069; sampling over the surface 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from recon.bust import interocular
-from studio.codes import Codes
+from studio.codes import Codes, CodeSpace
 from studio.heads.mediapipe_points import LIDS_LEFT, LIDS_RIGHT, LIPS
-from studio.heads.model import HeadModel
-from studio.rotations import matrix_to_quat
+from studio.heads.model import JOINTS, HeadModel
+from studio.kernels.drive import LEAST, LEAST_STRETCH, MOST_STRETCH, SkinnedPlaces
+from studio.rotations import matrix_to_quat, quat_to_matrix
 
 # How many Gaussians a part gets for its area, against bare skin. Parts that only shade others get none.
 _REGION_DENSITY = {
@@ -78,15 +82,18 @@ class Anchors:
 
     Args:
         origins: [N, 3] metres: the places on the triangles.
-        rotations: [N, 3, 3] from the triangle's frame to the head frame.
-        quats: [N, 4] the same as quaternions, wxyz.
+        quats: [N, 4] wxyz, unit: from the triangle's frame to the head frame.
         stretch: [N] linear size of the triangle against its size at rest.
     """
 
     origins: Tensor
-    rotations: Tensor
     quats: Tensor
     stretch: Tensor
+
+    @property
+    def rotations(self) -> Tensor:
+        """[N, 3, 3] the quaternions as matrices: tangent, bitangent and normal of the triangle are their columns."""
+        return quat_to_matrix(self.quats)
 
 
 def triangle_frames(
@@ -172,7 +179,7 @@ def compacted(head: HeadModel, binding: Binding) -> tuple[HeadModel, Binding]:
 
 
 class Rig:
-    """Poses the triangles that carry Gaussians. Without gradients: what is learned sits on top of it."""
+    """Poses the triangles that carry Gaussians."""
 
     def __init__(self, head: HeadModel, binding: Binding) -> None:
         """Args: head: without identity parameters, best ``compacted``; binding: on its triangles."""
@@ -180,18 +187,48 @@ class Rig:
         self._head, self._corners, self._bary = head, head.faces[used], binding.bary
         _, area = triangle_frames(head.template[self._corners])
         self._rest_area = area.clamp(min=1e-12)
+        self._turns = head.joint_turns(_unit_codes(head.space)).flatten(1).numpy()
+        self._pivots = head.joint_positions.numpy()
+
+    @cached_property
+    def _places(self) -> SkinnedPlaces:
+        head, corners, area = self._head, self._corners[self._triangle], self._rest_area[self._triangle]
+        return SkinnedPlaces(head.template, head.expression_basis, head.skin_weights, corners, self._bary, area)
 
     @torch.no_grad()
     def pose(
         self,
         codes: Codes,  # no batch
     ) -> Anchors:
-        """The anchors of one state, in the head frame."""
+        """The anchors of one state, in the head frame, without gradients."""
+        if codes.expression.device.type != "cpu" or len(self._bary) < LEAST:
+            return self.anchors(codes)
+        return Anchors(*self._places.pose(codes.expression.numpy(), self._joint_transforms(codes)))
+
+    def _joint_transforms(self, codes: Codes) -> np.ndarray:
+        """``HeadModel.joint_transforms`` [5, 3, 4] without the cost of a hundred tiny tensor operations."""
+        turns = (codes.vector().numpy() @ self._turns).reshape(-1, 3)
+        rotations = Rotation.from_rotvec(turns).as_matrix()
+        shifts = self._pivots - (rotations @ self._pivots[:, :, None])[:, :, 0]
+        shifts[JOINTS.index("torso")] += codes.neck_translation.numpy()
+        return np.concatenate((rotations, shifts[:, :, None]), axis=2).astype(np.float32)
+
+    def anchors(
+        self,
+        codes: Codes,  # no batch
+    ) -> Anchors:
+        """The same as ``pose``, differentiable to the codes."""
         vertices = self._head.vertices_head(codes.expression.new_zeros(0), codes)
         corners = vertices[self._corners]
         rotations, area = triangle_frames(corners)
         # A closing lid or lip squeezes triangles to nothing; Gaussians must neither vanish nor burst with them.
-        stretch = (area / self._rest_area).sqrt().clamp(0.6, 1.7)
+        stretch = (area / self._rest_area).sqrt().clamp(LEAST_STRETCH, MOST_STRETCH)
         origins = (corners[self._triangle] * self._bary[..., None]).sum(dim=1)
-        quats = matrix_to_quat(rotations)
-        return Anchors(origins, rotations[self._triangle], quats[self._triangle], stretch[self._triangle])
+        return Anchors(origins, matrix_to_quat(rotations)[self._triangle], stretch[self._triangle])
+
+
+def _unit_codes(space: CodeSpace) -> Codes:
+    """One state for each entry of ``Codes.vector``, in which that entry alone is 1."""
+    expression, jaw, neck, shift, eyes = torch.eye(len(space) + 15).split((len(space), 3, 3, 3, 6), dim=1)
+    still = Codes.neutral(space, (len(expression),))
+    return Codes(space, expression, jaw, neck, shift, eyes.unflatten(1, (2, 3)), still.head_to_world)

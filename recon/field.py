@@ -6,16 +6,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from recon.binding import Anchors, Binding
 from recon.corrections import BasisWeights
-from studio.rotations import quat_multiply
+from studio.kernels.drive import CHANNELS, Gains, carry_splats
 
 # What a correction of 1 means, so that one learning rate suits all: position in inter-ocular distances, components of a
 # unit quaternion, sRGB values, logit of opacity.
 _POSITION_GAIN, _ROTATION_GAIN, _COLOR_GAIN, _OPACITY_GAIN = 0.02, 0.2, 0.2, 0.5
-_CORRECTED = (3, 4, 3, 1)
 _INITIAL_OPACITY = 0.6
 # Of the spacing between neighbours: a Gaussian starts as a flat disc that overlaps them.
 _INITIAL_WIDTH, _INITIAL_THICKNESS = 0.7, 0.2
@@ -45,7 +43,7 @@ class Gaussians:
     quats: Tensor  # [N, 4]
     scales: Tensor  # [N, 3]
     opacities: Tensor  # [N]
-    colors: Tensor  # [N, 3] sRGB-encoded
+    colors: Tensor  # [N, 3] sRGB-encoded, not negative
 
 
 class SplatField(nn.Module):
@@ -56,7 +54,7 @@ class SplatField(nn.Module):
         quats [N, 4]: wxyz, from the Gaussian's axes to the triangle's frame.
         log_scales [N, 3]: of the standard deviations in inter-ocular distances.
         opacity_logits [N], colors [N, 3].
-        bases [K, N * 11]: corrections of position, rotation, colour and opacity.
+        bases [K, N * CHANNELS]: corrections of position, rotation, colour and opacity.
     """
 
     def __init__(
@@ -78,7 +76,7 @@ class SplatField(nn.Module):
         self.log_scales = nn.Parameter((spacing[:, None] * shape).log())
         self.opacity_logits = nn.Parameter(torch.logit(torch.full((count,), _INITIAL_OPACITY)))
         self.colors = nn.Parameter(torch.full((count, 3), 0.5))
-        self.bases = nn.Parameter(torch.zeros(config.bases, count * sum(_CORRECTED)))
+        self.bases = nn.Parameter(torch.zeros(config.bases, count * CHANNELS))
         self.weights = BasisWeights(components, config.hidden, config.bases, generator)
 
     def __len__(self) -> int:
@@ -90,11 +88,9 @@ class SplatField(nn.Module):
         components: Tensor,  # [D] of the codes
     ) -> Gaussians:
         """The Gaussians of one state, in the head frame."""
-        correction = (self.weights(components) @ self.bases).view(len(self), -1)
-        position, rotation, color, opacity = correction.split(_CORRECTED, dim=-1)
-        local = (self.offsets + _POSITION_GAIN * position) * (self.unit * anchors.stretch[:, None])
-        means = anchors.origins + (anchors.rotations * local[:, None, :]).sum(-1)
-        quats = quat_multiply(anchors.quats, normalize(self.quats, dim=-1) + _ROTATION_GAIN * rotation)
-        scales = self.log_scales.exp().clamp(max=_MOST_STRETCHED_AXIS) * (self.unit * anchors.stretch[:, None])
-        opacities = torch.sigmoid(self.opacity_logits + _OPACITY_GAIN * opacity[:, 0])
-        return Gaussians(means, quats, scales, opacities, self.colors + _COLOR_GAIN * color)
+        gains = Gains(
+            self.unit, _POSITION_GAIN, _ROTATION_GAIN, _COLOR_GAIN, _OPACITY_GAIN, largest=_MOST_STRETCHED_AXIS
+        )
+        raw = (self.offsets, self.quats, self.log_scales, self.opacity_logits, self.colors, self.bases)
+        anchored = (anchors.origins, anchors.quats, anchors.stretch)
+        return Gaussians(*carry_splats(gains, anchored, raw, self.weights(components)))

@@ -62,7 +62,7 @@ class CodeSpace:
 
     def require(self, other: CodeSpace, holder: str) -> None:
         """Raise StudioError unless ``other`` is this space; ``holder`` names who brought the other codes."""
-        if other.hash != self.hash:
+        if other is not self and other.hash != self.hash:
             raise StudioError(
                 f"the codes of {holder} are of another space",
                 got=f"{other.name} ({len(other)} channels)",

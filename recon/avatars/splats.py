@@ -86,13 +86,12 @@ class SplatAvatar:
     ) -> RenderOutput:
         """Rasterise Gaussians of the head frame; the cameras move to the head instead of the head to the cameras."""
         moved = replace(camera, viewmats=camera.viewmats @ head_to_world)
-        colors = gaussians.colors.clamp(min=0)
         out = rasterize_splats(
             gaussians.means,
             gaussians.quats,
             gaussians.scales,
             gaussians.opacities,
-            colors,
+            gaussians.colors,
             moved,
             kernels=self.kernels,
         )
@@ -114,7 +113,7 @@ class SplatAvatar:
         turn = matrix_to_quat(codes.head_to_world[:3, :3])
         means = transform_points(codes.head_to_world, local.means)
         quats = quat_multiply(turn.expand_as(local.quats), local.quats)
-        sh0 = (local.colors.clamp(min=0) - 0.5) / _SH0
+        sh0 = (local.colors - 0.5) / _SH0
         return Splats(means, quats, local.scales, local.opacities, sh0[:, None, :])
 
     def save(self, folder: Path, manifest: Manifest) -> None:

@@ -184,13 +184,19 @@ class HeadModel:
         """What each joint does to the points bound to it, in the head frame: [..., 5, 4, 4] in the order of JOINTS."""
         moved = identity @ self.joint_identity_basis.flatten(1)
         pivots = self.joint_positions + moved.unflatten(-1, (len(JOINTS), 3))
-        eyes = codes.eye_pose + eye_rotation(codes)
+        rotations = axis_angle_to_matrix(self.joint_turns(codes))
         zero = torch.zeros_like(codes.jaw_pose)
-        rotations = axis_angle_to_matrix(
-            torch.stack((zero, -codes.neck_pose, codes.jaw_pose, eyes[..., 0, :], eyes[..., 1, :]), dim=-2)
-        )
         shift = torch.stack((zero, codes.neck_translation, zero, zero, zero), dim=-2)
         return rigid(rotations, pivots - (rotations @ pivots[..., None])[..., 0] + shift)
+
+    def joint_turns(
+        self,
+        codes: Codes,  # batch [...]
+    ) -> Tensor:
+        """Axis-angle rotations [..., 5, 3] of the joints in the order of JOINTS; linear in the codes."""
+        eyes = codes.eye_pose + eye_rotation(codes)
+        still = torch.zeros_like(codes.jaw_pose)
+        return torch.stack((still, -codes.neck_pose, codes.jaw_pose, eyes[..., 0, :], eyes[..., 1, :]), dim=-2)
 
     def landmarks(
         self,

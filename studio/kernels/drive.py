@@ -12,13 +12,21 @@ from studio.errors import StudioError
 from studio.kernels.backends import choose_kernels
 from studio.kernels.buffers import borrow
 from studio.kernels.drive_carry import CHANNELS, CHUNK, Activated, Gains, Raw, carry, carry_backward
-from studio.kernels.drive_pose import Anchored, Places, Skin, place_anchors, pose_vertices
+from studio.kernels.drive_pose import (
+    LEAST_STRETCH,
+    MOST_STRETCH,
+    Anchored,
+    Places,
+    Skin,
+    place_anchors,
+    pose_vertices,
+)
 from studio.kernels.drive_reference import carry_reference
 from studio.kernels.workers import run, worker_count
 
 LEAST = 16  # Gaussians that the CPU kernels take at a time; fewer go through plain torch
 
-__all__ = ["CHANNELS", "LEAST", "Gains", "SkinnedPlaces", "carry_splats"]
+__all__ = ["CHANNELS", "LEAST", "LEAST_STRETCH", "MOST_STRETCH", "Gains", "SkinnedPlaces", "carry_splats"]
 
 
 class SkinnedPlaces:
@@ -66,25 +74,25 @@ def _packed(template: Tensor, expression_basis: Tensor, skin_weights: Tensor) ->
     moving = moves.abs().amax(dim=(2, 3)) > 0
     first = np.concatenate(([0], moving.sum(dim=1).cumsum(0).numpy())).astype(np.int64)
     channels = moving.nonzero()[:, 1].int().numpy()
-    template, weights = blocked(template), blocked(skin_weights)
-    return Skin(
-        *(value.numpy().reshape(-1) for value in (template, weights)), first, channels, moves[moving].numpy().reshape(-1)
-    )
+    packed = [value.numpy().reshape(-1) for value in (blocked(template), blocked(skin_weights), moves[moving])]
+    return Skin(template=packed[0], weights=packed[1], first=first, channels=channels, moves=packed[2])
 
 
 def carry_splats(
     gains: Gains,
     anchors: tuple[Tensor, Tensor, Tensor],  # origins [N, 3], unit quats [N, 4], stretch [N]
-    raw: tuple[Tensor, ...],  # offsets [N, 3], quats [N, 4], log_scales [N, 3], opacity_logits [N], colors [N, 3], bases
+    raw: tuple[
+        Tensor, ...
+    ],  # offsets [N, 3], quats [N, 4], log_scales [N, 3], opacity_logits [N], colors [N, 3], bases
     weights: Tensor,  # [K] of the bases [K, N * CHANNELS]
     kernels: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The Gaussians that hang on anchors: means, quats, scales, opacities and colours, as ``rasterize_splats`` wants.
 
-    With c = weights · bases (corrections of position, rotation, colour and opacity, times their ``gains``) and s = unit ·
-    stretch: mean = origin + s R (offset + c), quat = frame · (quat/|quat| + c), scale = s · min(exp(log_scale), largest),
-    opacity = sigmoid(logit + c), colour = max(0, colour + c). Gradients flow to all tensors and repeat bit by bit.
-    float64 tensors go through the plain torch form that CUDA takes.
+    With c = weights · bases (corrections of position, rotation, colour and opacity, times their ``gains``) and s = unit
+    · stretch: mean = origin + s R (offset + c), quat = frame · (quat/|quat| + c), scale = s · min(exp(log_scale),
+    largest), opacity = sigmoid(logit + c), colour = max(0, colour + c). Gradients flow to all tensors and repeat bit by
+    bit. float64 tensors go through the plain torch form that CUDA takes.
 
     Raises:
         StudioError: shapes do not fit together, or ``kernels`` is not available.

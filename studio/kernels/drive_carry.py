@@ -148,9 +148,7 @@ def _color(gains: Gains, raw: Raw, g: int, columns: Array) -> Vectors:
 
 
 @kernel
-def carry(
-    worker: int, workers: int, gains: Gains, anchors: Anchored, raw: Raw, weights: Array, out: Activated
-) -> None:
+def carry(worker: int, workers: int, gains: Gains, anchors: Anchored, raw: Raw, weights: Array, out: Activated) -> None:
     """Fill ``out`` (Activated) from ``anchors`` (Anchored), ``raw`` (Raw) and ``weights`` [K]; N >= 16."""
     count = raw.opacity_logits.size
     blocks = (count + 15) // 16
@@ -208,8 +206,9 @@ def _matrix_to_quat_gradient(q: Vectors, p: Vectors, v: Vectors) -> Vectors:
 
 
 @inlined
-def _basis_gradients(raw: Raw, weights: Array, g: int, stale: int, columns: Array, sums: Array, v_bases: Array,
-                     totals: Array) -> None:
+def _basis_gradients(
+    raw: Raw, weights: Array, g: int, stale: int, columns: Array, sums: Array, v_bases: Array, totals: Array
+) -> None:
     """From the gradients of 16 Gaussians' corrections (``columns``) to those of the bases and of the weights.
 
     ``totals`` [K * 16] sums the latter; the first ``stale`` Gaussians are already in it.

@@ -21,8 +21,7 @@ _SHORT = 1e-12  # what lengths are at least before something is divided by them
 
 
 class Skin(NamedTuple):
-    """A mesh of V vertices in B blocks of 16 (the last one padded), E channels and J joints; within a block all x, then
-    all y, then all z."""
+    """A mesh of V vertices in B blocks of 16, the last one padded; within a block all x, then all y, then all z."""
 
     template: np.ndarray  # [B * 48]
     weights: np.ndarray  # [B * J * 16]
