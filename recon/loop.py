@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -101,6 +101,7 @@ def fit(
     run_folder: Path,
     on_step: OnStep | None = None,
     resume: bool = False,
+    inputs: Mapping[str, str] | None = None,
 ) -> Path:
     """Train until the end of the schedule, or until the session is finished.
 
@@ -111,6 +112,7 @@ def fit(
         run_folder: made by this function: config, checkpoints, metrics.jsonl, cost.json and the avatar.
         on_step: called after every step.
         resume: continue in ``run_folder`` from its newest checkpoint, with the same result bit by bit.
+        inputs: what else it is trained on -> content hash.
 
     Returns:
         The avatar folder, ``run_folder``/avatar.
@@ -120,7 +122,8 @@ def fit(
         KeyboardInterrupt: after Ctrl-C, when the state is stored.
     """
     began = time.perf_counter()
-    open_run(capture, config, run_folder, resume)
+    parents = {capture.folder.name: content_hash(capture.folder), **(inputs or {})}
+    open_run(parents, config, run_folder, resume)
     if (run_folder / "avatar").exists():
         return run_folder / "avatar"
     session, checkpoints = make_session(), run_folder / "checkpoints"
@@ -146,7 +149,7 @@ def fit(
         kind="avatar",
         kernels=choose_kernels(config.kernels, "cpu"),
         seed=config.seed,
-        parents={capture.folder.name: content_hash(capture.folder)},
+        parents=parents,
         licence=capture.manifest.licence,
         consent=capture.manifest.consent,
         body=body,
@@ -156,22 +159,34 @@ def fit(
     return run_folder / "avatar"
 
 
-def open_run(capture: Capture, config: Schedule, folder: Path, resume: bool) -> None:
-    """Make a run folder, or check that an existing one may be continued. Raises StudioError if it may not."""
+def open_run(parents: Mapping[str, str], config: Schedule, folder: Path, resume: bool) -> None:
+    """Make a run folder, or check that an existing one may be continued.
+
+    Args:
+        parents: everything that it is trained on -> content hash.
+        config: the schedule.
+        folder: the run.
+        resume: whether it may exist.
+
+    Raises:
+        StudioError: it exists (without ``resume``), or was started with another configuration or other data.
+    """
     body = json.loads(json.dumps({"config": asdict(config)}))
-    parents = {capture.folder.name: content_hash(capture.folder)}
     if resume and (folder / "manifest.json").exists():
         manifest = read_manifest(folder, kind="run")
-        if manifest.body.get("config") != body["config"] or dict(manifest.parents) != parents:
+        begun = dict(manifest.parents)
+        changed = sorted(name for name in {*parents, *begun} if parents.get(name) != begun.get(name))
+        changed += ["configuration"] if manifest.body.get("config") != body["config"] else []
+        if changed:
             raise StudioError(
                 f"cannot resume {folder}",
-                got="another configuration or capture",
-                expected="those that the run was started with",
+                got=f"another {', another '.join(changed)}",
+                expected="what the run was started with",
                 next="choose another name for a new run",
             )
         return
     require_new(folder, next="choose another name, or resume=true")
-    with write_folder(folder, Manifest(kind="run", seed=config.seed, parents=parents, body=body)):
+    with write_folder(folder, Manifest(kind="run", seed=config.seed, parents=dict(parents), body=body)):
         pass
 
 

@@ -128,10 +128,12 @@ def train(
         The avatar folder, ``run_folder``/avatar.
 
     Raises:
-        StudioError: the run exists (without ``resume``) or is another's, the split has no usable frame.
+        StudioError: the run exists (without ``resume``) or is of another configuration, capture, track or head model;
+            the split has no usable frame.
         KeyboardInterrupt: after Ctrl-C, when the state is stored.
     """
-    return fit(lambda: SplatSession(capture, track, head, config), capture, config, run_folder, on_step, resume)
+    inputs = {"track": track.hash, "head model": head.hash}
+    return fit(lambda: SplatSession(capture, track, head, config), capture, config, run_folder, on_step, resume, inputs)
 
 
 class SplatSession:

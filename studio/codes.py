@@ -204,6 +204,17 @@ class CodeTrack:
     def __len__(self) -> int:
         return self.codes.batch[0]
 
+    @property
+    def hash(self) -> str:
+        """Of everything that is learned from a track: codes, validity, rate, identity and the other extras."""
+        digest = hashlib.sha256(json.dumps([self.codes.space.hash, self.fps]).encode())
+        arrays = {name: value.numpy() for name, value in self.codes.tensors().items()}
+        arrays |= {"valid": self.valid.numpy(), **{f"extra/{name}": value for name, value in self.extras.items()}}
+        for name in sorted(arrays):
+            digest.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode())
+            digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return digest.hexdigest()[:16]
+
     def save(
         self, folder: Path, *, parents: Mapping[str, str] | None = None, report: Mapping[str, Any] | None = None
     ) -> None:

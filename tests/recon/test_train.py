@@ -8,6 +8,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from recon.train import TrainConfig, train
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.errors import StudioError
+from studio.folders import read_manifest
 from studio.heads.model import HeadModel
 from studio.rotations import axis_angle_to_matrix, rigid, rigid_inverse
 
@@ -105,6 +107,20 @@ def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(
         train(capture, track, head, CONFIG, run, resume=True)
     done = train(capture, track, head, replace(CONFIG, iterations=120), run, resume=True)
     assert done == run / "avatar"
+
+
+def test_a_run_is_not_resumed_on_another_track_or_head(
+    run: Path, capture: Capture, track: CodeTrack, head: HeadModel
+) -> None:
+    config = replace(CONFIG, iterations=120)
+    codes = track.codes.with_channels(jawOpen=track.codes.expression[:, 17] + 1e-4)
+    other = replace(head, template=head.template * 1.001)
+    for changed in (replace(track, codes=codes), replace(track, extras={"identity": np.array([0.4])})):
+        with pytest.raises(StudioError, match="got another track; expected what the run was started with"):
+            train(capture, changed, head, config, run, resume=True)
+    with pytest.raises(StudioError, match="got another head model;"):
+        train(capture, track, other, config, run, resume=True)
+    assert set(read_manifest(run / "avatar", kind="avatar").parents) == {capture.folder.name, "track", "head model"}
 
 
 def test_only_the_relative_place_of_head_and_camera_matters(avatar: SplatAvatar) -> None:

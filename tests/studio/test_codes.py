@@ -1,6 +1,7 @@
 """Code spaces, codes and tracks: names, shapes, round trips, errors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,21 @@ def test_track_round_trip_is_exact(track, tmp_path):
     assert torch.equal(again.valid, track.valid)
     assert (again.fps, dict(again.provenance)) == (25.0, {"expression": "test"})
     assert np.array_equal(again.extras["identity"], track.extras["identity"])
+
+
+def test_hash_of_a_track_is_of_its_content(track, tmp_path):
+    track.save(tmp_path / "a")
+    assert CodeTrack.load(tmp_path / "a").hash == track.hash
+    valid = track.valid.clone()
+    valid[0] = not valid[0]
+    changed = [
+        replace(track, fps=track.fps + 1),
+        replace(track, valid=valid),
+        replace(track, codes=track.codes.with_channels(jawOpen=0.123)),
+        replace(track, extras={**track.extras, "identity": np.ones(3)}),
+    ]
+    assert len({track.hash, *(other.hash for other in changed)}) == 5
+    assert replace(track, provenance={"expression": "else"}).hash == track.hash
 
 
 def test_saving_never_overwrites(track, tmp_path):
