@@ -5,8 +5,8 @@ One flat vector of parameters gives the same features under tiny-cuda-nn, our CP
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from studio.errors import StudioError
 from studio.kernels import hash_grid_cpu
 from studio.kernels.backends import choose_kernels
 from studio.kernels.buffers import borrow
+from studio.kernels.tensors import flat, gradients_by_reference
 
 PRIMES = (1, 2654435761, 805459861)
 _WORD = 0xFFFFFFFF
@@ -191,7 +192,8 @@ class _Encode(torch.autograd.Function):
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         inputs, layout = ctx.saved_tensors, ctx.layout
         if torch.is_grad_enabled():
-            return *gradients_by_reference(hash_encode_reference, inputs, layout, given, ctx.needs_input_grad), None
+            reference = functools.partial(hash_encode_reference, layout=layout)
+            return *gradients_by_reference(reference, inputs, given, ctx.needs_input_grad), None
         positions, table, cotangent = flat(inputs[0]), flat(inputs[1]), flat(given)
         by_position = by_table = None
         if ctx.needs_input_grad[0]:
@@ -203,20 +205,6 @@ class _Encode(torch.autograd.Function):
             by_table = torch.from_numpy(borrow("hash_by_table", layout.parameters))
             hash_grid_cpu.table_gradient(positions, cotangent, layout.arrays, layout.features, flat(by_table))
         return by_position, by_table, None
-
-
-def gradients_by_reference(
-    reference: Any, inputs: Sequence[Tensor], layout: Any, given: Tensor, needed: Sequence[bool]
-) -> list[Tensor | None]:
-    """Gradients of ``reference(*inputs, layout)`` that can themselves be differentiated."""
-    wanted = [value for value, need in zip(inputs, needed) if need]
-    found = iter(torch.autograd.grad(reference(*inputs, layout), wanted, given, create_graph=True))
-    return [next(found) if need else None for _, need in zip(inputs, needed)]
-
-
-def flat(value: Tensor) -> np.ndarray:
-    """The memory of a float32 tensor."""
-    return value.detach().contiguous().numpy().reshape(-1)
 
 
 def check_samples(positions: Tensor, table: Tensor, shape: tuple[int, ...]) -> None:

@@ -91,7 +91,7 @@ def store4(typing: Any, array: Any, index: Any, w: Any, x: Any, y: Any, z: Any) 
 load3, load4 = _interleaved_load(3), _interleaved_load(4)
 
 
-def _transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
+def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
     """The 16 columns of 16 rows: swap blocks of 1, 2, 4 and 8 lanes between row pairs at the same distance."""
     rows = list(rows)
     for block in (1, 2, 4, 8):
@@ -109,7 +109,7 @@ def load_columns(typing: Any, array: Any, index: Any) -> Any:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], VECTOR)
-        columns = _transposed(builder, [load_value(builder, pointer, row) for row in range(LANES)])
+        columns = transposed(builder, [load_value(builder, pointer, row) for row in range(LANES)])
         return context.make_tuple(builder, sig.return_type, columns)
 
     return types.UniTuple(f32x16, LANES)(array, index), emit
@@ -121,7 +121,7 @@ def store_columns(typing: Any, array: Any, index: Any, columns: Any) -> Any:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], VECTOR)
-        for row, vector in enumerate(_transposed(builder, cgutils.unpack_tuple(builder, args[2]))):
+        for row, vector in enumerate(transposed(builder, cgutils.unpack_tuple(builder, args[2]))):
             store_value(builder, vector, pointer, row)
         return context.get_dummy_value()
 
