@@ -18,8 +18,10 @@ from torch import Tensor
 from recon.avatars.splats import SplatAvatar
 from recon.backdrop import Backdrop
 from recon.binding import Binding
+from recon.blending import summed_by_gaussian
 from recon.field import SplatField
 from recon.frames import View
+from studio.avatar import RenderOutput
 from studio.codes import Codes
 from studio.heads.model import HeadModel
 from studio.rotations import quat_to_matrix
@@ -85,23 +87,13 @@ def blame(
     views: Iterable[View],
     backdrop: Backdrop,
 ) -> Tensor:
-    """[N] absolute error of the views, shared among the Gaussians by their blending weights and summed.
+    """[N] absolute error of the views, shared among the Gaussians by their blending weights and summed."""
 
-    Blending is linear in the colours: what a pixel's error weighs at a Gaussian is the gradient to its colour.
-    """
-    total = torch.zeros(len(avatar.learned))
-    for view in views:
-        state = codes[view.key[0]]
-        with torch.no_grad():
-            gaussians = avatar.head_gaussians(state)
-        colors = gaussians.colors.clamp(min=0).requires_grad_()
-        drawn = avatar.render_gaussians(view.camera, replace(gaussians, colors=colors), state.head_to_world)
+    def error(view: View, drawn: RenderOutput) -> Tensor:
         behind, target = backdrop(view, -1)
-        error = (drawn.over(behind)[0] - target).detach().abs().mean(-1, keepdim=True)
-        (drawn.rgb[0] * error).sum().backward()
-        assert colors.grad is not None
-        total += colors.grad[:, 0]
-    return total
+        return (drawn.over(behind)[0] - target).abs().mean(-1)
+
+    return summed_by_gaussian(avatar, codes, views, error)
 
 
 def plan_splits(

@@ -18,6 +18,7 @@ from recon.bust import has_torso, interocular, with_bust
 from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from recon.colors import initial_colors
 from recon.corrections import CodeStatistics
+from recon.detail import blending_weights, with_levels
 from recon.field import FieldConfig, SplatField
 from recon.forecast import Outlook, step_work
 from recon.frames import Key, Sampler, View, Views
@@ -37,6 +38,7 @@ _INITIAL_VIEWS = 16  # photos that decide what is seen, what is hair and which c
 _VALIDATION_VIEWS = 12
 _RARE = 0.2  # share of the training frames with the strongest expressions: they are drawn twice as often
 _BLAME_VIEWS = 24  # photos whose errors decide which Gaussians are split
+_LEVEL_VIEWS, _LEVEL_STEPS = 24, 100  # photos that say what matters most; photos that a level is fitted to
 _MEAN_EVERY = 10  # steps between updates of the running mean of the parameters
 _MEAN_REACH = 0.15  # of all steps: how far back the mean reaches
 _FORWARD = 0.5  # of the cost of a step: drawing without learning
@@ -81,6 +83,7 @@ class TrainConfig:
         behind: what is behind the person, see ``recon.backdrop``.
         refine: small pose corrections of the training frames, see ``recon.refinement``.
         growth: whether all Gaussians are there from the beginning, see ``recon.growth``.
+        levels: numbers of Gaussians of the sparser versions that the avatar brings, where it has more itself.
         jitter: noise on the code components (which have unit variance): corrections become smooth functions of them.
         seed: of everything random.
         kernels: "auto", "cuda" or "cpu".
@@ -96,6 +99,7 @@ class TrainConfig:
     behind: Behind = "auto"
     refine: bool = False
     jitter: float = 0.25
+    levels: tuple[int, ...] = (8_000, 20_000, 50_000, 100_000)
     growth: GrowthConfig = field(default_factory=GrowthConfig)
     seed: int = 0
     kernels: str = "auto"
@@ -199,7 +203,7 @@ class SplatSession:
             group["lr"] = group["rate"] * scale
         index = self.sampler.next()
         view = self.views[self.keys[index]]
-        loss = self.loss(view, step)
+        loss = self.loss(self.avatar, view, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -221,19 +225,13 @@ class SplatSession:
         self._mean = grown_mean(self._mean, "mean/learned/", splits)
         self._best_psnr, self._best_step, self._stale, self._best = -math.inf, 0, 0, {}
 
-    def _torso(self) -> Tensor:
-        """[N] how much each Gaussian follows the torso."""
-        head, binding = self.avatar.head, self.avatar.binding
-        weights = head.skin_weights[:, JOINTS.index("torso")]
-        return (weights[head.faces[binding.faces]] * binding.bary).sum(1)
-
-    def loss(self, view: View, step: int) -> Tensor:
-        """The loss of a training view."""
+    def loss(self, avatar: SplatAvatar, view: View, step: int) -> Tensor:
+        """The loss of a training view, drawn by the avatar in training or a sparser level of it."""
         codes = self.codes[view.key[0]]
-        gaussians = self.avatar.head_gaussians(codes, self._jitter(step))
+        gaussians = avatar.head_gaussians(codes, self._jitter(step))
         if self.config.refine:
-            gaussians = self.residuals(gaussians, self._torso(), self.timesteps.index(view.key[0]))
-        output = self.avatar.render_gaussians(view.camera, gaussians, codes.head_to_world)
+            gaussians = self.residuals(gaussians, _torso(avatar), self.timesteps.index(view.key[0]))
+        output = avatar.render_gaussians(view.camera, gaussians, codes.head_to_world)
         behind, target = self.backdrop(view, step)
         return image_loss(output, behind, target, view, self.config.loss)
 
@@ -292,8 +290,23 @@ class SplatSession:
         """The avatar in its best state, with its background."""
         self._load("best", self._best)
         front = self.views.capture.cameras.ids.index(self.avatar.camera.ids[0])
-        avatar = replace(self.avatar, background=self.backdrop.image(front))
+        avatar = replace(self._with_levels(), background=self.backdrop.image(front))
         return avatar, {"step": self._best_step, "validation_psnr": self._best_psnr}
+
+    def _with_levels(self) -> SplatAvatar:
+        """The avatar with its sparser levels, fitted to training photos."""
+        counts = tuple(count for count in self.config.levels if count < len(self.avatar.learned))
+        if not counts:
+            return self.avatar
+        views = [self.views[key] for key in _spread(self.keys, _LEVEL_VIEWS)]
+        weights = blending_weights(self.avatar, self.codes, views)
+        shuffled = Sampler(len(self.keys), self.config.seed)
+        keys = [self.keys[shuffled.next()] for _ in range(_LEVEL_STEPS)]
+
+        def loss(level: SplatAvatar, step: int) -> Tensor:
+            return self.loss(level, self.views[keys[step]], step)
+
+        return with_levels(self.avatar, counts, weights, loss, _LEVEL_STEPS)
 
     def _state(self, prefix: str) -> dict[str, Tensor]:
         return {f"{prefix}/{m}/{n}": v for m, module in self.modules().items() for n, v in module.state_dict().items()}
@@ -367,6 +380,13 @@ def _spread(keys: list[Key], count: int) -> list[Key]:
     if len(keys) <= count:
         return keys
     return [keys[int(index)] for index in np.linspace(0, len(keys) - 1, count).round()]
+
+
+def _torso(avatar: SplatAvatar) -> Tensor:
+    """[N] how much each Gaussian follows the torso."""
+    head, binding = avatar.head, avatar.binding
+    weights = head.skin_weights[:, JOINTS.index("torso")]
+    return (weights[head.faces[binding.faces]] * binding.bary).sum(1)
 
 
 def _random(keys: list[Key], count: int, generator: torch.Generator) -> list[Key]:

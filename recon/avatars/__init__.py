@@ -18,12 +18,14 @@ def avatar_kinds() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
-def load_avatar(folder: Path, kernels: str = "auto") -> Avatar:
+def load_avatar(folder: Path, kernels: str = "auto", gaussians: int | None = None) -> Avatar:
     """Open an avatar folder of any kind, ready to render.
 
     Args:
         folder: made by ``studio train``; it loads alone, without its run or capture.
         kernels: "auto", "cuda" or "cpu".
+        gaussians: its finest level of detail with at most so many, or its coarsest if all have more; all by default.
+            Kinds without levels give all.
 
     Raises:
         StudioError: no such folder, missing or damaged files, or a kind that this version does not know.
@@ -33,4 +35,9 @@ def load_avatar(folder: Path, kernels: str = "auto") -> Avatar:
     if kind not in avatar_kinds():
         raise StudioError(f"unknown kind of avatar in {folder}", got=kind, expected=" | ".join(avatar_kinds()))
     avatar: Avatar = import_module(f"recon.avatars.{kind}").load(folder, kernels)
+    if gaussians is not None:
+        from recon.avatars.splats import SplatAvatar
+        from recon.detail import at_level
+
+        return at_level(avatar, gaussians) if isinstance(avatar, SplatAvatar) else avatar
     return avatar

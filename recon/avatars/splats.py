@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from recon.binding import Binding, Rig
 from recon.corrections import CodeStatistics
 from recon.field import FieldConfig, Gaussians, SplatField
+from recon.storage import packed, unpacked
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.code_range import CodeRange
@@ -28,6 +30,7 @@ from studio.splats import Splats
 
 KIND = "splats"
 WEIGHTS, PREVIEW = "weights.safetensors", "preview.png"
+_LEVEL = "level_"  # groups of weights: level_<number of Gaussians>
 _SH0 = 0.28209479177387814  # value of the constant spherical harmonic
 
 
@@ -45,6 +48,7 @@ class SplatAvatar:
         camera: the camera it is seen from where nobody chooses another (C = 1).
         background: [H, W, 3] what that camera sees behind the person, or None.
         kernels: "auto", "cuda" or "cpu".
+        levels: sparser versions, see ``recon.detail``: number of Gaussians -> their own parameters by name [n, …].
     """
 
     head: HeadModel
@@ -56,6 +60,7 @@ class SplatAvatar:
     camera: Camera
     background: Tensor | None = None
     kernels: str = "auto"
+    levels: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @cached_property
     def rig(self) -> Rig:
@@ -116,8 +121,10 @@ class SplatAvatar:
         sh0 = (local.colors - 0.5) / _SH0
         return Splats(means, quats, local.scales, local.opacities, sh0[:, None, :])
 
-    def save(self, folder: Path, manifest: Manifest) -> None:
+    def save(self, folder: Path, manifest: Manifest, bits: int = 32) -> None:
         """Write an avatar folder; ``manifest`` brings provenance (parents, seed, licence, consent).
+
+        ``bits`` of each weight: 32, or 16 or 8 for smaller files, see ``recon.storage``.
 
         Raises:
             StudioError: the folder exists and is not empty.
@@ -132,6 +139,7 @@ class SplatAvatar:
         }
         if self.background is not None:
             groups["background"] = {"image": torch.from_numpy(to_uint8(self.background.numpy()))}
+        groups |= {f"{_LEVEL}{count}": dict(values) for count, values in self.levels.items()}
         tensors = {
             f"{g}/{n}": v.detach().cpu().clone().contiguous() for g, group in groups.items() for n, v in group.items()
         }
@@ -147,13 +155,14 @@ class SplatAvatar:
                 "code_space_hash": self.space.hash,
                 "gaussians": len(self.learned),
                 "field": asdict(self.learned.config),
+                "bits": bits,
                 "unit": self.learned.unit,
                 "head": self.head.labels(),
                 "camera": {"width": self.camera.width, "height": self.camera.height, "ids": list(self.camera.ids)},
             },
         )
         with write_folder(folder, manifest) as temporary:
-            save_file(tensors, temporary / WEIGHTS)
+            save_file(packed(tensors, bits), temporary / WEIGHTS)
             write_image(temporary / PREVIEW, self.preview())
 
     def preview(self) -> Any:
@@ -169,7 +178,7 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
     try:
         space = SPACES[str(manifest.code_space)]
         groups: dict[str, dict[str, Tensor]] = {}
-        for name, value in load_file(folder / WEIGHTS).items():
+        for name, value in unpacked(load_file(folder / WEIGHTS)).items():
             group, _, key = name.partition("/")
             groups.setdefault(group, {})[key] = value
         binding = Binding(**groups["binding"])
@@ -191,6 +200,7 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
             camera,
             background,
             kernels,
+            {int(name.removeprefix(_LEVEL)): own for name, own in groups.items() if name.startswith(_LEVEL)},
         )
     except StudioError:
         raise

@@ -1,0 +1,175 @@
+"""Levels of detail: one avatar with its Gaussians in an order in which every beginning is a sparser avatar.
+
+Neighbours in space share a cell; of each cell the Gaussians that make up most of the photos come first. So a prefix
+stays closed and keeps the relative density of its parts: lips, lids, teeth and eyeballs are thinned out as skin is, not
+lost. What is left of a cell is enlarged to cover what its neighbours covered, and then fitted to the photos for a short
+while. Each level keeps own offsets, orientations, sizes, opacities and colours (14 numbers for each Gaussian); the
+corrections, a hundred and more, are shared with the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from recon.avatars.splats import SplatAvatar
+from recon.blending import summed_by_gaussian
+from recon.field import SplatField
+from recon.frames import View
+from recon.growth import from_rows, part_of, rows_of
+from studio.codes import Codes
+
+LEVEL_ROWS = ("offsets", "quats", "log_scales", "opacity_logits", "colors")  # what a level has of its own
+_CELL = 32  # neighbours that are thinned out together
+_LIKELY = 0.5  # exponent by which cells that make up more of the photos keep more of theirs
+_MOST_KEPT = 3.0  # times as many as the average cell, or as few
+_MOST_ENLARGED = 2.5
+_BITS = 10  # of each coordinate, for the order along a space-filling curve
+_RATES = {"offsets": 1e-3, "quats": 2e-3, "log_scales": 1e-2, "opacity_logits": 3e-2, "colors": 4e-3}
+
+
+def blending_weights(
+    avatar: SplatAvatar,
+    codes: Codes,  # batch [T]
+    views: Iterable[View],
+) -> Tensor:
+    """[N] how many pixels each Gaussian makes up in the views."""
+    return summed_by_gaussian(avatar, codes, views, lambda _, drawn: torch.ones_like(drawn.alpha[0]))
+
+
+def cells_of(avatar: SplatAvatar) -> Tensor:
+    """[N] int64: neighbours at rest in the same part (mouth, eyes, the rest) have the same number."""
+    with torch.no_grad():
+        places = avatar.head_gaussians(avatar.codes).means
+    low, high = places.amin(0), places.amax(0)
+    grid = ((places - low) / (high - low).clamp(min=1e-9).amax() * (2**_BITS - 1)).long()
+    curve = torch.zeros(len(grid), dtype=torch.int64)
+    for bit in range(_BITS):
+        for axis in range(3):
+            curve |= ((grid[:, axis] >> bit) & 1) << (3 * bit + axis)
+    part = part_of(avatar.head, avatar.binding)
+    order = (part * 2 ** (3 * _BITS) + curve).argsort(stable=True)
+    place = torch.empty_like(part)
+    place[order] = torch.arange(len(part))
+    before = torch.cat((part.new_zeros(1), torch.bincount(part).cumsum(0)))  # of each part, where it begins
+    in_part = (place - before[part]) // _CELL
+    return torch.unique(part * len(part) + in_part, return_inverse=True)[1]
+
+
+def detail_order(
+    cells: Tensor,  # [N] int64
+    parts: Tensor,  # [N] int64
+    weights: Tensor,  # [N] ≥ 0, see ``blending_weights``
+) -> Tensor:
+    """[N] rows, most important first, so that a beginning of any length takes its share of every part."""
+    counts = torch.bincount(cells).clamp(min=1)
+    by_cell = torch.zeros(len(counts)).index_add_(0, cells, weights) / counts
+    by_part = torch.zeros(int(parts.max()) + 1).index_add_(0, parts, weights) / torch.bincount(parts).clamp(min=1)
+    # How dense a cell stays against its part: what fills more of the photos keeps a little more.
+    kept: Tensor = (by_cell[cells] / by_part[parts].clamp(min=1e-12)).clamp(min=1e-12) ** _LIKELY
+    kept = kept.clamp(1 / _MOST_KEPT, _MOST_KEPT)
+    by_weight = weights.argsort(descending=True, stable=True)
+    grouped = by_weight[cells[by_weight].argsort(stable=True)]  # cell after cell, each by falling weight
+    starts = torch.cat((counts.new_zeros(1), torch.bincount(cells).cumsum(0)[:-1]))
+    rank = torch.empty_like(cells)
+    rank[grouped] = torch.arange(len(cells)) - starts[cells[grouped]]
+    return _interleaved((rank + 0.5) / (counts[cells] * kept), parts)
+
+
+def _interleaved(keys: Tensor, parts: Tensor) -> Tensor:
+    """Rows by rising key within each part, the parts mixed evenly."""
+    place = torch.empty(len(keys))
+    for part in parts.unique():
+        rows = torch.nonzero(parts == part)[:, 0]
+        place[rows[keys[rows].argsort(stable=True)]] = (torch.arange(len(rows)) + 0.5) / len(rows)
+    return place.argsort(stable=True)
+
+
+def taken(avatar: SplatAvatar, rows: Tensor) -> SplatAvatar:
+    """The avatar with some of its Gaussians only, in the given order; its levels are left behind."""
+    old = avatar.learned
+    values = {name: value[rows] for name, value in rows_of(old.state_dict()).items()}
+    binding = avatar.binding[rows]
+    learned = SplatField(
+        binding, old.unit, avatar.statistics.projection.shape[1], old.config, torch.Generator().manual_seed(0)
+    )
+    learned.load_state_dict({**old.state_dict(), **from_rows(values)})
+    return replace(avatar, binding=binding, learned=learned.requires_grad_(False), levels={})
+
+
+def enlarged(
+    avatar: SplatAvatar,  # in the order of ``detail_order``
+    cells: Tensor,  # [N] in the same order
+    count: int,
+) -> SplatAvatar:
+    """The first ``count`` Gaussians, so much larger that those of a cell cover the area that all of it did."""
+    scales = avatar.learned.log_scales.detach().exp()
+    area = avatar.learned.opacity_logits.detach().sigmoid() * scales.sort(dim=-1).values[:, 1:].prod(-1)
+    none = torch.zeros(int(cells.max()) + 1)
+    whole, left = (none.index_add(0, cells[:some], area[:some]) for some in (len(cells), count))
+    factor = (whole / left.clamp(min=1e-12)).sqrt().clamp(1.0, _MOST_ENLARGED)
+    level = taken(avatar, torch.arange(count))
+    with torch.no_grad():
+        level.learned.log_scales.add_(factor[cells[:count]].log()[:, None])
+    return level
+
+
+def fit_level(
+    level: SplatAvatar,
+    loss: Callable[[SplatAvatar, int], Tensor],  # of a photo, chosen by the number of the step
+    steps: int,
+) -> SplatAvatar:
+    """The level with what is its own fitted to the photos (changed in place)."""
+    for name in LEVEL_ROWS:
+        getattr(level.learned, name).requires_grad_(True)
+    optimizer = torch.optim.Adam(
+        [{"params": [getattr(level.learned, name)], "rate": rate} for name, rate in _RATES.items()],
+        eps=1e-7,
+        fused=True,
+    )
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * 0.5 * (1 + math.cos(math.pi * step / steps))
+        value = loss(level, step)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+    level.learned.requires_grad_(False)
+    return level
+
+
+def with_levels(
+    avatar: SplatAvatar,
+    counts: tuple[int, ...],
+    weights: Tensor,  # [N] see ``blending_weights``
+    loss: Callable[[SplatAvatar, int], Tensor],
+    steps: int,
+) -> SplatAvatar:
+    """The avatar in the order of its levels, with a level of each count that is smaller than it.
+
+    Args:
+        counts: how many Gaussians the levels have.
+        loss, steps: see ``fit_level``; 0 steps leave the levels enlarged only.
+    """
+    cells, parts = cells_of(avatar), part_of(avatar.head, avatar.binding)
+    order = detail_order(cells, parts, weights)
+    ordered, levels = taken(avatar, order), {}
+    for count in sorted({count for count in counts if count < len(order)}):
+        level = fit_level(enlarged(ordered, cells[order], count), loss, steps)
+        levels[count] = {name: getattr(level.learned, name).detach().clone() for name in LEVEL_ROWS}
+    return replace(ordered, levels=levels)
+
+
+def at_level(avatar: SplatAvatar, gaussians: int) -> SplatAvatar:
+    """The avatar's finest level of at most so many Gaussians (the whole is one), or its coarsest if all have more."""
+    counts = sorted((*avatar.levels, len(avatar.learned)))
+    count = max((count for count in counts if count <= gaussians), default=counts[0])
+    if count == len(avatar.learned):
+        return avatar
+    level = taken(avatar, torch.arange(count))
+    level.learned.load_state_dict({**level.learned.state_dict(), **avatar.levels[count]})
+    return level
