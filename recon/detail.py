@@ -10,24 +10,31 @@ corrections, a hundred and more, are shared with the whole.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import replace
+from statistics import median
 
 import torch
 from torch import Tensor
 
 from recon.avatars.splats import SplatAvatar
+from recon.binding import compacted
 from recon.blending import summed_by_gaussian
-from recon.field import SplatField
 from recon.frames import View
 from recon.growth import from_rows, part_of, rows_of
+from studio.avatar import Avatar
+from studio.cameras import Camera
 from studio.codes import Codes
+from studio.logs import say
 
 LEVEL_ROWS = ("offsets", "quats", "log_scales", "opacity_logits", "colors")  # what a level has of its own
 _CELL = 32  # neighbours that are thinned out together
 _LIKELY = 0.5  # exponent by which cells that make up more of the photos keep more of theirs
 _MOST_KEPT = 3.0  # times as many as the average cell, or as few
 _MOST_ENLARGED = 2.5
+_TIMED = 7  # frames
 _BITS = 10  # of each coordinate, for the order along a space-filling curve
 _RATES = {"offsets": 1e-3, "quats": 2e-3, "log_scales": 1e-2, "opacity_logits": 3e-2, "colors": 4e-3}
 
@@ -91,14 +98,11 @@ def _interleaved(keys: Tensor, parts: Tensor) -> Tensor:
 
 def taken(avatar: SplatAvatar, rows: Tensor) -> SplatAvatar:
     """The avatar with some of its Gaussians only, in the given order; its levels are left behind."""
-    old = avatar.learned
-    values = {name: value[rows] for name, value in rows_of(old.state_dict()).items()}
-    binding = avatar.binding[rows]
-    learned = SplatField(
-        binding, old.unit, avatar.statistics.projection.shape[1], old.config, torch.Generator().manual_seed(0)
-    )
-    learned.load_state_dict({**old.state_dict(), **from_rows(values)})
-    return replace(avatar, binding=binding, learned=learned.requires_grad_(False), levels={})
+    learned = deepcopy(avatar.learned)
+    values = {name: value[rows] for name, value in rows_of(learned.state_dict()).items()}
+    for name, value in from_rows(values).items():
+        setattr(learned, name, torch.nn.Parameter(value))
+    return replace(avatar, binding=avatar.binding[rows], learned=learned.requires_grad_(False), levels={})
 
 
 def enlarged(
@@ -172,4 +176,39 @@ def at_level(avatar: SplatAvatar, gaussians: int) -> SplatAvatar:
         return avatar
     level = taken(avatar, torch.arange(count))
     level.learned.load_state_dict({**level.learned.state_dict(), **avatar.levels[count]})
+    head, binding = compacted(level.head, level.binding)
+    coarser = {n: own for n, own in avatar.levels.items() if n < count}
+    return replace(level, head=head, binding=binding, levels=coarser)
+
+
+def level_for_rate(
+    avatar: Avatar,
+    fps: float,
+    size: int,  # pixels of the longer side
+) -> Avatar:
+    """The finest level of detail that is drawn so many times a second on this machine, or the coarsest.
+
+    Avatars without levels stay as they are.
+    """
+    if not isinstance(avatar, SplatAvatar):
+        return avatar
+    scale = size / max(avatar.camera.width, avatar.camera.height)
+    camera = avatar.camera.resized(round(scale * avatar.camera.width), round(scale * avatar.camera.height))
+    level = avatar
+    for count in sorted((*avatar.levels, len(avatar.learned)), reverse=True):
+        level = at_level(avatar, count)
+        seconds = _seconds_to_draw(level, camera)
+        if seconds * fps <= 1:
+            break
+    say(f"{len(level.learned)} of {len(avatar.learned)} Gaussians: {1 / seconds:.0f} frames/s at {size} pixels")
     return level
+
+
+def _seconds_to_draw(avatar: SplatAvatar, camera: Camera) -> float:
+    """Median time of a few frames, after one that compiles and takes memory."""
+    seconds = []
+    for _ in range(1 + _TIMED):
+        began = time.perf_counter()
+        avatar.render(camera, avatar.codes)
+        seconds.append(time.perf_counter() - began)
+    return median(seconds[1:])

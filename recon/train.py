@@ -276,6 +276,9 @@ class SplatSession:
         rounds = sum(config.growth.due(step, config.iterations) for step in range(done + 1, config.iterations))
         checks = config.iterations // config.check_every - done // config.check_every
         work = sum(step_work(count, pixels) / unit for count in counts)
+        work += _LEVEL_STEPS * sum(
+            step_work(count, pixels) / unit for count in config.levels if count < config.gaussians
+        )
         work += _FORWARD * (checks * len(self.held_out) + rounds * _BLAME_VIEWS)
         reads, held = self.views.ahead([*self.keys, *self.held_out], len(counts) / len(self.keys))
         state = sum(value.nbytes for value in self._mean.values()) * config.gaussians // len(self.avatar.learned)

@@ -62,8 +62,11 @@ def drive_video(
     *,
     resume: bool = False,
     kernels: str = "auto",
+    gaussians: int | None = None,
 ) -> Path:
     """Drive a stored avatar and render it to ``out`` (an .mp4, or a folder of PNG images); see ``render``.
+
+    ``gaussians`` chooses a level of detail, see ``load_avatar``.
 
     Raises:
         StudioError: as ``load_avatar``, ``drive`` and ``render``.
@@ -71,7 +74,7 @@ def drive_video(
     from recon.avatars import load_avatar
 
     config = config or DriveConfig()
-    avatar = load_avatar(avatar_folder, kernels)
+    avatar = load_avatar(avatar_folder, kernels, gaussians)
     driving = drive(avatar, driver, config)
     parents = {avatar_folder.name: content_hash(avatar_folder), **driving.parents}
     return render(avatar, replace(driving, parents=parents), out, config.render, resume=resume)

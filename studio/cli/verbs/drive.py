@@ -38,6 +38,7 @@ def run(config: Config) -> None:
         settings,
         resume=config.flag("resume"),
         kernels=config.text("kernels"),
+        gaussians=config.get("gaussians", int | None),
     )
     finish(out, next="view", avatar=avatar)
 

@@ -1,4 +1,4 @@
-"""``studio export``: an avatar as 3D Gaussians, or a track as Live Link Face CSV."""
+"""``studio export``: an avatar as 3D Gaussians or as a smaller avatar, or a track as Live Link Face CSV."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from studio.errors import StudioError
 
 
 def run(config: Config) -> None:
-    """Write the format that the ending of ``out`` names."""
+    """Write the format that the ending of ``out`` names; a name without ending is an avatar folder."""
     out = config.path("out")
-    exporters = {".ply": _export_ply, ".csv": _export_csv}
+    exporters = {".ply": _export_ply, ".csv": _export_csv, "": _export_avatar}
     if out.suffix.lower() not in exporters:
-        raise StudioError("no format of that name", got=out.suffix or out.name, expected=" | ".join(exporters))
+        raise StudioError(
+            "no format of that name", got=out.suffix or out.name, expected=" | ".join(filter(None, exporters))
+        )
     exporters[out.suffix.lower()](config, out)
     finish(out)
 
@@ -25,7 +27,7 @@ def _export_ply(config: Config, out: Path) -> None:
     from studio.codes import CodeTrack
 
     folder, track = _required(config, "avatar", out), config.optional_path("track")
-    avatar = load_avatar(folder)
+    avatar = load_avatar(folder, gaussians=config.get("gaussians", int | None))
     codes = avatar.codes
     if track is not None:
         states, frame = CodeTrack.load(track).codes, config.get("frame", int)
@@ -33,6 +35,21 @@ def _export_ply(config: Config, out: Path) -> None:
             raise StudioError("no such frame", got=frame, expected=f"0 to {states.batch[0] - 1}")
         codes = states[frame]
     export_ply(avatar, codes, out)
+
+
+def _export_avatar(config: Config, out: Path) -> None:
+    from dataclasses import replace
+
+    from recon.avatars import load_avatar
+    from recon.avatars.splats import SplatAvatar
+    from studio.folders import content_hash, read_manifest
+
+    folder = _required(config, "avatar", out)
+    avatar = load_avatar(folder, gaussians=config.get("gaussians", int | None))
+    if not isinstance(avatar, SplatAvatar):
+        raise StudioError("only drivable Gaussians are stored smaller", got=folder, next="choose a .ply")
+    manifest = read_manifest(folder, kind="avatar")
+    avatar.save(out, replace(manifest, parents={folder.name: content_hash(folder)}), config.get("bits", int))
 
 
 def _export_csv(config: Config, out: Path) -> None:
@@ -45,5 +62,6 @@ def _export_csv(config: Config, out: Path) -> None:
 def _required(config: Config, name: str, out: Path) -> Path:
     path = config.optional_path(name)
     if path is None:
-        raise StudioError(f"a {out.suffix} file needs {name}", got="nothing", expected=f"{name}=…")
+        what = f"a {out.suffix} file" if out.suffix else "an avatar folder"
+        raise StudioError(f"{what} needs {name}", got="nothing", expected=f"{name}=…")
     return path

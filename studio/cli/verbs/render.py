@@ -16,5 +16,13 @@ def run(config: Config) -> None:
     avatar, track = config.path("avatar"), config.path("track")
     out = config.optional_path("out") or default_video(avatar, track)
     settings = DriveConfig(relative=False, guard=config.flag("guard"), render=config.build(RenderConfig, "render"))
-    drive_video(avatar, TrackDriver(track), out, settings, resume=config.flag("resume"), kernels=config.text("kernels"))
+    drive_video(
+        avatar,
+        TrackDriver(track),
+        out,
+        settings,
+        resume=config.flag("resume"),
+        kernels=config.text("kernels"),
+        gaussians=config.get("gaussians", int | None),
+    )
     finish(out, next="view", avatar=avatar, track=track)

@@ -31,6 +31,9 @@ def test_what_the_demo_leaves(tiny_demo):
         assert values["regions"]["foreground"]["psnr"] > 12
     for path in summary["files"].values():
         assert (tiny_demo / path).exists()
+    (trained,) = (item for item in summary["stages"] if item["stage"] == "train")
+    assert trained["forecast"]["seconds"] > 0
+    assert trained["actual"]["memory"] > trained["forecast"]["memory"] / 2
     assert read_image(tiny_demo / "contact_sheet.png").std() > 10
     assert not [path for path in tiny_demo.rglob(".*")], "temporary files are left"
 
@@ -158,3 +161,9 @@ def test_exports(tiny_demo, studio, tmp_path):
     assert (tmp_path / "a.ply").read_bytes().startswith(b"ply")
     assert studio("export", f"track={track}", f"out={tmp_path / 'a.csv'}").code == 0
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 25
+    assert studio("export", f"avatar={avatar}", "bits=8", f"out={tmp_path / 'small'}").code == 0
+    sizes = [(folder / "weights.safetensors").stat().st_size for folder in (tmp_path / "small", avatar)]
+    assert sizes[0] < 0.4 * sizes[1]
+    manifest = read_manifest(tmp_path / "small", kind="avatar", verify=True)
+    assert manifest.body["bits"] == 8
+    assert list(manifest.parents) == ["avatar"]
