@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recon.comparison import PHOTOMETRIC, behind_person, photo_over
 from recon.frames import region_masks
-from recon.metrics import match_exposure
+from recon.metrics import ColorMatch, match_exposure
 from studio.avatar import Avatar
 from studio.captures import Capture, Frame
 from studio.codes import Codes, CodeTrack
@@ -27,9 +28,12 @@ from studio.media.video_writer import VideoWriter
 _SHEET_ROWS = 8
 _ERROR_GAIN = 4.0  # the sheet shows absolute errors this much brighter
 _STATIC_FPS = 5.0  # a video of photos that have no frame rate
-_PROTOCOLS = {
-    True: "held-out photos; driven by codes tracked in them, nothing fitted to them by the avatar",
-    False: "held-out photos of a static scene",
+_MASKS = {
+    "full": "all pixels",
+    "exposure matched": "after one gain and one offset for each photo; photos of a still object only",
+    "colour matched": "after one affine change of colour for each camera, the same in all its frames; rigs only",
+    "foreground": "matte above one half",
+    "face, mouth, eyes": "hulls of the head model's posed landmarks",
 }
 
 
@@ -61,6 +65,7 @@ class _Report:
     """What comes together while the frames go by."""
 
     regions: dict[str, _Sums] = field(default_factory=dict)
+    colors: dict[int, ColorMatch] = field(default_factory=dict)
     rows: list[np.ndarray] = field(default_factory=list)
 
     def add(self, truth: np.ndarray, render: np.ndarray, masks: dict[str, np.ndarray]) -> None:
@@ -68,6 +73,21 @@ class _Report:
         squared, similarity = (a - b)[0].square().mean(-1), ssim(a, b)[0].mean(-1)
         for name, mask in masks.items():
             self.regions.setdefault(name, _Sums()).add(squared, similarity, mask)
+
+    def match(self, camera: int, truth: np.ndarray, render: np.ndarray, mask: np.ndarray) -> None:
+        self.colors.setdefault(camera, ColorMatch()).add(render[mask] / 255, truth[mask] / 255)
+
+    def figures(self) -> dict[str, dict[str, float | int | None]]:
+        """By region."""
+        figures = {name: sums.figures() for name, sums in self.regions.items()}
+        pixels = sum(match.pixels for match in self.colors.values())
+        if pixels:
+            mse = sum(match.squared_error() for match in self.colors.values()) / (3 * pixels)
+            figures["foreground, colour matched"] = {
+                "psnr": round(-10 * math.log10(max(mse, 1e-12)), 3),
+                "pixels": pixels,
+            }
+        return figures
 
 
 def evaluate(
@@ -101,60 +121,67 @@ def evaluate(
             f"nothing to judge in the split {split}", got="no frame with a face", expected="tracked frames"
         )
     keys = [(t, c) for c in part.cameras for t in shown]
-    size = (capture.cameras.width, capture.cameras.height)
-    report = _Report()
-    in_sheet = set(np.linspace(0, len(keys) - 1, min(_SHEET_ROWS, len(keys))).round().astype(int).tolist())
     parents = {capture.folder.name: content_hash(capture.folder)}
     with write_folder(out, Manifest(kind="evaluation", parents=parents, synthetic=True)) as folder:
-        fps = capture.fps or _STATIC_FPS
-        with (
-            VideoWriter(folder / "truth.mp4", fps, size, quality="near_lossless") as truths,
-            VideoWriter(folder / "render.mp4", fps, size, quality="near_lossless") as renders,
-        ):
-            for index, key in enumerate(keys):
-                frame = capture.frame(*key)
-                codes = avatar.codes if track is None else track.codes[key[0]]
-                truth, image = _pair(avatar, capture, frame, codes)
-                masks = _masks(avatar, frame, codes)
-                report.add(truth, image, masks)
-                if track is None:
-                    report.add(truth, match_exposure(image, truth), {"full, exposure matched": masks["full"]})
-                truths.write(truth)
-                renders.write(image)
-                if index in in_sheet:
-                    error = np.abs(truth.astype(np.float32) - image) * (_ERROR_GAIN / 255)
-                    report.rows.append(np.hstack((truth, image, to_uint8(error))))
-                if on_step is not None:
-                    on_step(index + 1, len(keys))
+        report = _compared(avatar, capture, track, keys, folder, on_step)
         metrics = {
-            "protocol": _PROTOCOLS[track is not None],
+            "protocol": _protocol(track),
             "split": split,
             "frames": len(keys),
             "skipped": f"{len(part.timesteps) - len(shown)} timesteps without a tracked face",
-            "resolution": list(size),
-            "mask": {
-                "full": "all pixels",
-                "exposure matched": "after one gain and one offset for each photo; photos of a still object only",
-                "foreground": "matte above one half",
-                "face, mouth, eyes": "hulls of the head model's posed landmarks",
-            },
-            "regions": {name: sums.figures() for name, sums in report.regions.items()},
+            "resolution": [capture.cameras.width, capture.cameras.height],
+            "mask": _MASKS,
+            "regions": report.figures(),
         }
         write_json(folder / "metrics.json", metrics)
         write_image(folder / "sheet.png", contact_sheet(report.rows))
     return metrics
 
 
-def _pair(avatar: Avatar, capture: Capture, frame: Frame, codes: Codes) -> tuple[np.ndarray, np.ndarray]:
-    """The photo and the render over the same background, [H, W, 3] uint8 each."""
-    background = avatar.background if len(capture.cameras) == 1 else None
-    if background is None:
-        known = capture.background(frame.camera_index)
-        background = torch.zeros(3) if known is None else torch.from_numpy(known).float() / 255
-    image = to_uint8(avatar.render(frame.camera, codes).over(background)[0].numpy())
-    if background.ndim == 1 and frame.alpha is not None:
-        return to_uint8(frame.image * (frame.alpha[..., None] / 255.0**2)), image
-    return frame.image, image
+def _protocol(track: CodeTrack | None) -> str:
+    if track is None:
+        return "held-out photos of a static scene"
+    if PHOTOMETRIC in track.provenance.values():
+        return "held-out photos; driven by codes fitted to their pixels through an avatar (photometric tracking)"
+    return "held-out photos; driven by codes tracked in them, nothing fitted to them by the avatar"
+
+
+def _compared(
+    avatar: Avatar,
+    capture: Capture,
+    track: CodeTrack | None,
+    keys: Sequence[tuple[int, int]],  # (timestep, camera)
+    folder: Path,
+    on_step: Callable[[int, int], None] | None,
+) -> _Report:
+    """Compare frame by frame, and write truth.mp4 and render.mp4."""
+    report, size = _Report(), (capture.cameras.width, capture.cameras.height)
+    in_sheet = set(np.linspace(0, len(keys) - 1, min(_SHEET_ROWS, len(keys))).round().astype(int).tolist())
+    fps = capture.fps or _STATIC_FPS
+    with (
+        VideoWriter(folder / "truth.mp4", fps, size, quality="near_lossless") as truths,
+        VideoWriter(folder / "render.mp4", fps, size, quality="near_lossless") as renders,
+    ):
+        for index, key in enumerate(keys):
+            frame = capture.frame(*key)
+            codes = avatar.codes if track is None else track.codes[key[0]]
+            behind = behind_person(avatar, capture, key[1])
+            truth = photo_over(frame, behind)
+            image = to_uint8(avatar.render(frame.camera, codes).over(behind)[0].numpy())
+            masks = _masks(avatar, frame, codes)
+            report.add(truth, image, masks)
+            if track is None:
+                report.add(truth, match_exposure(image, truth), {"full, exposure matched": masks["full"]})
+            elif len(capture.cameras) > 1 and "foreground" in masks:
+                report.match(key[1], truth, image, masks["foreground"])
+            truths.write(truth)
+            renders.write(image)
+            if index in in_sheet:
+                error = np.abs(truth.astype(np.float32) - image) * (_ERROR_GAIN / 255)
+                report.rows.append(np.hstack((truth, image, to_uint8(error))))
+            if on_step is not None:
+                on_step(index + 1, len(keys))
+    return report
 
 
 def _masks(avatar: Avatar, frame: Frame, codes: Codes) -> dict[str, np.ndarray]:

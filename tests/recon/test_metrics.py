@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from recon.metrics import match_exposure, psnr
+from recon.metrics import ColorMatch, match_exposure, psnr
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -30,3 +30,19 @@ def test_matching_undoes_gain_and_offset_but_nothing_else() -> None:
     assert np.abs(match_exposure(darker, truth).astype(int) - truth).max() <= 1
     flat = np.full_like(truth, 90)
     assert np.unique(match_exposure(flat, truth)).tolist() == [round(float(truth.mean()))]
+
+
+def test_a_colour_match_is_one_affine_change() -> None:
+    rng = np.random.default_rng(0)
+    render = rng.random((200, 3))
+    matrix = np.concatenate((np.eye(3) * 0.8 + 0.05 * rng.random((3, 3)), [[0.1], [0.0], [-0.1]]), axis=1)
+    truth = render @ matrix[:, :3].T + matrix[:, 3]
+    match = ColorMatch()
+    match.add(render[:50], truth[:50])
+    match.add(render[50:], truth[50:])
+    np.testing.assert_allclose(match.matrix, matrix, atol=1e-9)
+    assert match.pixels == 200
+    assert match.squared_error() == pytest.approx(0, abs=1e-9)
+    noisy = ColorMatch()
+    noisy.add(render, truth + 0.1 * np.where(np.arange(200) % 2, 1, -1)[:, None])
+    assert noisy.squared_error() == pytest.approx(600 * 0.01, rel=0.05)

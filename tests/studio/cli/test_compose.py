@@ -67,6 +67,14 @@ def test_a_group_builds_its_dataclass_with_the_same_defaults(file):
     assert not missing, f"{file}.yaml does not offer {missing}"
 
 
+def test_photometric_tracking_has_the_same_defaults():
+    from recon.code_fit import CodeFitConfig
+
+    values = yaml.safe_load((CONFIGS / "track.yaml").read_text(encoding="utf-8"))
+    assert Config(values).build(CodeFitConfig, "photometric") == CodeFitConfig()
+    assert set(values["photometric"]) == {item.name for item in dataclasses.fields(CodeFitConfig)}
+
+
 def test_every_driver_has_its_config():
     from reenact.drivers import drivers
 
