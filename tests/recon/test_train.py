@@ -54,7 +54,7 @@ def test_it_learns_to_show_held_out_states(run: Path, avatar: SplatAvatar, captu
     assert lines[-1]["validation_psnr"] > lines[0]["validation_psnr"]
     metrics = evaluate(avatar, capture, track, "test", run / "eval")
     assert metrics["regions"]["full"]["psnr"] > 24
-    assert set(metrics["regions"]) == {"full", "foreground", "face", "mouth", "eyes"}
+    assert set(metrics["regions"]) == {"full", "foreground", "foreground, colour matched", "face", "mouth", "eyes"}
     assert {path.name for path in (run / "eval").iterdir()} == {
         "manifest.json", "metrics.json", "truth.mp4", "render.mp4", "sheet.png"
     }  # fmt: skip
