@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from recon.bust import interocular
 from studio.codes import Codes, CodeSpace
-from studio.heads.mediapipe_points import LIDS_LEFT, LIDS_RIGHT, LIPS
+from studio.heads.mediapipe_points import GROUPS, LIDS_LEFT, LIDS_RIGHT, LIPS
 from studio.heads.model import JOINTS, HeadModel
 from studio.kernels.drive import LEAST, LEAST_STRETCH, MOST_STRETCH, SkinnedPlaces
 from studio.rotations import matrix_to_quat, quat_to_matrix
@@ -44,6 +44,7 @@ _FALLOFF = 0.2
 _UNSEEN_DENSITY = 0.08  # faces that no camera sees still need something, in case someone orbits
 _SHELL_OVERLAP = 1.5  # they fill a volume, not a surface
 _LOOSE_REGIONS = ("scalp", "hair", "neck", "torso")
+PARTS = ("mouth", "eyes", "rest")  # what moves by itself, and is corrected by itself
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Binding:
         offsets: [N, 3] metres along the tangent, bitangent and normal of the triangle, at rest.
         spacing: [N] metres to the neighbours, about.
         loose: [N] bool: hair and clothes, which lie off the surface and may move far from it.
+        parts: [N] int64 indices into ``PARTS``.
     """
 
     faces: Tensor
@@ -63,12 +65,13 @@ class Binding:
     offsets: Tensor
     spacing: Tensor
     loose: Tensor
+    parts: Tensor
 
     def __len__(self) -> int:
         return len(self.faces)
 
     def __getitem__(self, index: Tensor) -> Binding:
-        return Binding(self.faces[index], self.bary[index], self.offsets[index], self.spacing[index], self.loose[index])
+        return Binding(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     def joined(self, other: Binding) -> Binding:
         """Both, this one first."""
@@ -123,6 +126,18 @@ def face_density(
     return density * torch.where(seen, 1.0, _UNSEEN_DENSITY)
 
 
+def face_parts(head: HeadModel) -> Tensor:
+    """[F] int64 indices into ``PARTS``: hair, neck and clothes are the rest, skin belongs to what is nearer at rest."""
+    centers = head.template[head.faces].mean(dim=1)
+    landmarks = head.landmarks(head.template)
+    distances = []
+    for points in (LIPS, (*GROUPS["lids"], *GROUPS["brows"])):
+        near = landmarks[[index for index in points if head.landmark_valid[index]]]
+        distances.append(torch.cdist(centers, near).amin(dim=1) if len(near) else torch.ones(len(centers)))
+    nearest = torch.stack(distances).argmin(dim=0)
+    return torch.where(head.region_faces(*_LOOSE_REGIONS), PARTS.index("rest"), nearest)
+
+
 def sample_surface(
     head: HeadModel,
     weights: Tensor,  # [F] Gaussians per area, relative
@@ -140,7 +155,7 @@ def sample_surface(
     bary = torch.stack((1 - root, root * (1 - v), root * v), dim=-1)
     spacing = (step / weights[faces].double()).sqrt().float()
     loose = head.region_faces(*_LOOSE_REGIONS)[faces]
-    return Binding(faces, bary, torch.zeros(count, 3), spacing, loose)
+    return Binding(faces, bary, torch.zeros(count, 3), spacing, loose, face_parts(head)[faces])
 
 
 def sample_shell(

@@ -1,61 +1,80 @@
-"""What the driving codes change beyond the mesh: reduced bases of corrections, weighted by a small network.
+"""What the driving codes change beyond the mesh: reduced bases of corrections, weighted by small networks.
 
 RGBAvatar (arXiv 2503.12886): every Gaussian owns K corrections of position, rotation and colour; a small network turns
-the codes into K weights. Codes outside of what the training clip showed are brought back to its range first, so that a
-foreign driver gets the mesh's motion with the nearest correction that was ever learned, never an extrapolation.
+the codes into K weights. Here each part of the head has a network of its own, which sees only what moves there: raised
+brows do not repaint lips that happened to smile along. It sees where the codes put the part's landmarks, not the
+channels: many mixtures of channels look alike, and which of them a tracker picked means nothing. Codes outside of what
+the training clip showed are brought back to its range first, so that a foreign driver gets the mesh's motion with the
+nearest correction that was ever learned, never an extrapolation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from studio.codes import Codes
+from recon.binding import PARTS
+from recon.bust import interocular
+from studio.codes import JOINT_SIZES, Codes
+from studio.heads.mediapipe_points import CONTOUR, GROUPS, LIPS
+from studio.heads.model import HeadModel
 
-_JOINT_FLOORS = (0.02,) * 3 + (0.02,) * 3 + (0.003,) * 3 + (0.03,) * 6  # jaw, neck, neck shift (metres), eyes
-_EXPRESSION_FLOOR = 0.05  # a channel that moves less than this in the whole clip tells nothing
+_SEEN = {
+    "mouth": (*LIPS, *CONTOUR),
+    "eyes": (*GROUPS["lids"], *GROUPS["irises"], *GROUPS["brows"]),
+    "rest": CONTOUR,
+}
+# What moves less tells nothing: landmarks (root mean square in inter-ocular distances), the neck (radians, metres).
+_LANDMARK_FLOOR = 0.003
+_NECK_FLOORS = {"neck_pose": 0.02, "neck_translation": 0.003}
+_NECK_FLOOR = 0.03  # of their combinations, whose entries have unit variance
 _KEPT_VARIANCE = 0.995
+_STEP = 0.01  # in a code, for central differences
 
 
 @dataclass(frozen=True)
 class CodeStatistics:
-    """The distribution of the training codes, as an affine map to a few decorrelated components of unit variance.
+    """What the networks see of the codes: an affine map to components of about unit variance, part after part.
 
     Args:
         mean: [E + 15] of ``Codes.vector``.
         projection: [E + 15, D] from centred vectors to components.
         low, high: [D] range of each component in the training clip.
+        sizes: [P] int64: how many of the D belong to each of ``PARTS``.
     """
 
     mean: Tensor
     projection: Tensor
     low: Tensor
     high: Tensor
+    sizes: Tensor
 
     @staticmethod
     def fit(
         codes: Codes,  # batch [T], the training frames
+        head: HeadModel,  # the person's, without identity parameters
         most: int,
     ) -> CodeStatistics:
-        """At most ``most`` principal components of the standardised codes."""
+        """For each part the principal motions of its landmarks, at most ``most``, and the neck's.
+
+        The neck belongs to every part, since the light on a face changes as the head turns.
+        """
         vectors = codes.vector().double()
-        expressions = len(codes.space)
-        floors = torch.tensor([_EXPRESSION_FLOOR] * expressions + list(_JOINT_FLOORS), dtype=torch.float64)
         mean = vectors.mean(0)
-        spread = vectors.std(0, unbiased=False)
-        # Joints measure in radians and metres: dividing by the spread puts them beside the expression channels; the
-        # floor keeps what hardly moves (and the tracker's noise in it) small.
-        weights = 1.0 / torch.maximum(spread, floors)
-        scaled = (vectors - mean) * weights
-        _, singular, components = torch.linalg.svd(scaled, full_matrices=False)
-        variance = singular.square() / len(vectors)
-        share = variance.cumsum(0) / variance.sum().clamp(min=1e-12)
-        kept = min(most, int((share < _KEPT_VARIANCE).sum()) + 1)
-        projection = weights[:, None] * components[:kept].T / (variance[:kept] + 1e-3).sqrt()
-        z = (vectors - mean) @ projection
-        return CodeStatistics(*(part.float() for part in (mean, projection, z.amin(0), z.amax(0))))
+        centred = vectors - mean
+        neck = _principal(centred, _neck_motion(centred, len(codes.space)), _NECK_FLOOR, most)
+        maps = []
+        for part in PARTS:
+            motion = landmark_motion(head, _SEEN[part]).double()
+            maps.append(torch.cat((_principal(centred, motion, _LANDMARK_FLOOR, most), neck), dim=1))
+        projection = torch.cat(maps, dim=1)
+        z = centred @ projection
+        sizes = torch.tensor([part.shape[1] for part in maps])
+        low, high = z.amin(0).float(), z.amax(0).float()
+        return CodeStatistics(mean.float(), projection.float(), low, high, sizes)
 
     def components(
         self,
@@ -70,23 +89,75 @@ class CodeStatistics:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-class BasisWeights(nn.Module):
-    """The network from code components to basis weights in -1..1."""
+def landmark_motion(
+    head: HeadModel,  # without identity parameters
+    points: Sequence[int],  # MediaPipe points
+) -> Tensor:
+    """[E + 15, 3 L] what each entry of ``Codes.vector`` does to L landmarks in the head frame, to first order at rest.
 
-    def __init__(self, components: int, hidden: int, bases: int, generator: torch.Generator) -> None:
+    In inter-ocular distances, divided by √L, so that the length of a row is a root mean square.
+    """
+    small, size = head.landmark_submodel(), len(head.space) + sum(JOINT_SIZES.values())
+    valid = [index for index in points if head.landmark_valid[index]]
+    steps = _STEP * torch.cat((torch.eye(size), -torch.eye(size)))
+    states = Codes.neutral(head.space, (len(steps),)).with_vector(steps)
+    ahead, behind = small.landmarks(small.vertices_head(steps.new_zeros(0), states))[:, valid].flatten(1).chunk(2)
+    return (ahead - behind) / (2 * _STEP * interocular(head) * max(len(valid), 1) ** 0.5)
+
+
+def _neck_motion(centred: Tensor, expressions: int) -> Tensor:
+    """[E + 15, 6] neck pose and translation, each divided by its spread in the clip or its floor."""
+    sizes = {"expression": expressions, **JOINT_SIZES}
+    floor = torch.tensor([_NECK_FLOORS.get(name, torch.inf) for name, size in sizes.items() for _ in range(size)])
+    spread = torch.maximum(centred.std(0, unbiased=False), floor.double())
+    return torch.diag(1 / spread)[:, floor.isfinite()]
+
+
+def _principal(
+    centred: Tensor,  # [T, E + 15]
+    motion: Tensor,  # [E + 15, M] what is seen of the codes
+    floor: float,  # spread below which a component stays small; it is dropped below a tenth of that
+    most: int,
+) -> Tensor:
+    """[E + 15, D] from codes to the principal components of ``centred @ motion``, of unit variance above the floor."""
+    _, singular, axes = torch.linalg.svd(centred @ motion, full_matrices=False)
+    variance = singular.square() / len(centred)
+    share = variance.cumsum(0) / variance.sum().clamp(min=1e-12)
+    telling = int((share < _KEPT_VARIANCE).sum()) + 1, int((variance > (0.1 * floor) ** 2).sum())
+    kept = max(1, min(most, *telling))
+    return motion @ axes[:kept].T / (variance[:kept] + floor**2).sqrt()
+
+
+class BasisWeights(nn.Module):
+    """The networks, one for each part, from code components to basis weights in -1..1."""
+
+    def __init__(
+        self,
+        sizes: Sequence[int],  # components of each part
+        hidden: int,
+        bases: int,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(components, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, bases)
-        )
-        for layer in self.layers:
-            if isinstance(layer, nn.Linear):
-                bound = (3.0 / layer.in_features) ** 0.5
-                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-                nn.init.zeros_(layer.bias)
+        self._sizes = list(sizes)
+        self.parts = nn.ModuleList(_network(size, hidden, bases, generator) for size in sizes)
 
     def forward(
         self,
         components: Tensor,  # [D]
     ) -> Tensor:
-        """Weights [K]; bounded, so that the corrections are."""
-        return torch.tanh(self.layers(components))
+        """Weights [P, K]; bounded, so that the corrections are."""
+        seen = components.split(self._sizes)
+        return torch.stack([network(part) for network, part in zip(self.parts, seen, strict=True)]).tanh()
+
+
+def _network(components: int, hidden: int, bases: int, generator: torch.Generator) -> nn.Sequential:
+    layers = nn.Sequential(
+        nn.Linear(components, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, bases)
+    )
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            bound = (3.0 / layer.in_features) ** 0.5
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.zeros_(layer.bias)
+    return layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +27,8 @@ class FieldConfig:
 
     Args:
         bases: K corrections that each Gaussian owns; 0 switches corrections off.
-        hidden: width of the network that weights them.
-        components: most directions of the code space that the network sees.
+        hidden: width of the networks that weight them.
+        components: most motions of its part's landmarks that a network sees.
     """
 
     bases: int = 16
@@ -61,7 +62,7 @@ class SplatField(nn.Module):
         self,
         binding: Binding,
         unit: float,  # inter-ocular distance, metres
-        components: int,
+        components: Sequence[int],  # how many of the code components each part sees
         config: FieldConfig,
         generator: torch.Generator,
     ) -> None:
@@ -86,11 +87,14 @@ class SplatField(nn.Module):
         self,
         anchors: Anchors,
         components: Tensor,  # [D] of the codes
+        parts: Tensor,  # [N] int64, see ``Binding``
     ) -> Gaussians:
         """The Gaussians of one state, in the head frame."""
         gains = Gains(
             self.unit, _POSITION_GAIN, _ROTATION_GAIN, _COLOR_GAIN, _OPACITY_GAIN, largest=_MOST_STRETCHED_AXIS
         )
-        raw = (self.offsets, self.quats, self.log_scales, self.opacity_logits, self.colors, self.bases)
+        corrections = (self.weights(components) @ self.bases).view(-1, len(self), CHANNELS)
+        chosen = corrections.gather(0, parts[None, :, None].expand(1, -1, CHANNELS)).flatten(1)
+        raw = (self.offsets, self.quats, self.log_scales, self.opacity_logits, self.colors, chosen)
         anchored = (anchors.origins, anchors.quats, anchors.stretch)
-        return Gaussians(*carry_splats(gains, anchored, raw, self.weights(components)))
+        return Gaussians(*carry_splats(gains, anchored, raw, chosen.new_ones(1)))

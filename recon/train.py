@@ -159,9 +159,9 @@ class SplatSession:
         count = config.growth.count(config.gaussians, 0, config.iterations)
         binding = make_binding(person, track.codes, samples, count, generator)
         small, binding = compacted(person, binding)
-        statistics = CodeStatistics.fit(track.codes[list(self.timesteps)], config.model.components)
+        statistics = CodeStatistics.fit(track.codes[list(self.timesteps)], person, config.model.components)
         self.keys += [key for key in self.keys if rare[self.timesteps.index(key[0])]]
-        learned = SplatField(binding, interocular(person), statistics.projection.shape[1], config.model, generator)
+        learned = SplatField(binding, interocular(person), statistics.sizes.tolist(), config.model, generator)
         trained = replace(track, codes=track.codes[list(self.timesteps)], valid=track.valid[list(self.timesteps)])
         camera = capture.cameras[_front_camera(capture, track, cameras)]
         self.avatar = SplatAvatar(

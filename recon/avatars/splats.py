@@ -81,7 +81,7 @@ class SplatAvatar:
     ) -> Gaussians:
         """The Gaussians of one state in the head frame, differentiable to what is learned."""
         self.space.require(codes.space, "this state")
-        return self.learned(self.rig.pose(codes), self.statistics.components(codes) + jitter)
+        return self.learned(self.rig.pose(codes), self.statistics.components(codes) + jitter, self.binding.parts)
 
     def render_gaussians(
         self,
@@ -185,7 +185,7 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
         statistics = CodeStatistics(**groups["statistics"])
         generator = torch.Generator().manual_seed(0)
         config = FieldConfig(**body["field"])
-        learned = SplatField(binding, float(body["unit"]), statistics.projection.shape[1], config, generator)
+        learned = SplatField(binding, float(body["unit"]), statistics.sizes.tolist(), config, generator)
         learned.load_state_dict(groups["learned"])
         shown = body["camera"]
         camera = Camera(**groups["camera"], width=shown["width"], height=shown["height"], ids=tuple(shown["ids"]))

@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recon.binding import Rig, compacted, face_density, sample_shell, sample_surface, triangle_frames
+from recon.binding import (
+    PARTS,
+    Rig,
+    compacted,
+    face_density,
+    face_parts,
+    sample_shell,
+    sample_surface,
+    triangle_frames,
+)
 from recon.bust import has_torso, interocular, with_bust
 from studio.codes import Codes
 from studio.heads.model import JOINTS, HeadModel
@@ -53,6 +62,14 @@ def test_lips_and_lids_are_denser_and_unseen_faces_sparser(head: HeadModel) -> N
     cheek = (plain - torch.tensor([0.07, -0.02, 0.05])).norm(dim=-1).argmin()
     assert density[at_lips] > 2.5 * density[cheek]
     assert density[~seen].max() < 0.2
+
+
+def test_skin_belongs_to_the_nearer_of_mouth_and_eyes_and_hair_to_neither(head: HeadModel) -> None:
+    person = _person(head)
+    part, centers = face_parts(person), person.template[person.faces].mean(1)
+    for place, name in (((0.0, -0.035, 0.08), "mouth"), ((0.03, 0.02, 0.08), "eyes")):
+        assert PARTS[int(part[(centers - torch.tensor(place)).norm(dim=-1).argmin()])] == name
+    assert (part[person.region_faces("scalp", "torso")] == PARTS.index("rest")).all()
 
 
 def test_everything_scales_with_the_head(head: HeadModel) -> None:
