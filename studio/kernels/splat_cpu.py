@@ -22,14 +22,8 @@ from studio.kernels.splat_project import (
     project,
 )
 from studio.kernels.splat_project_backward import project_backward
-from studio.kernels.splat_raster import (
-    BACKWARD_PLANES,
-    FORWARD_PLANES,
-    TILE_PIXELS,
-    Images,
-    rasterize,
-    rasterize_backward,
-)
+from studio.kernels.splat_raster import FORWARD_PLANES, TILE_PIXELS, Ends, Images, rasterize
+from studio.kernels.splat_raster_backward import BACKWARD_PLANES, rasterize_backward
 from studio.kernels.workers import run, worker_count
 
 
@@ -41,7 +35,7 @@ class State(NamedTuple):
     projected: Projected
     slots: Slots
     tiles: Tiles
-    lasts: np.ndarray  # [V * tiles] int64 how far each tile read
+    ends: Ends
 
 
 def camera_rows(viewmats: Tensor, Ks: Tensor, width: int, height: int) -> np.ndarray:
@@ -94,10 +88,18 @@ def forward(
     )
     run(fill_tiles, workers, setup, rows, boxes, order, counts, totals, tiles.entries, slots)
 
-    lasts = borrow("lasts", tile_count, np.int64)
+    pixels = (tile_count if differentiable else workers) * TILE_PIXELS
+    ends = Ends(
+        kept=differentiable,
+        tile_ends=borrow("tile_ends", tile_count, np.int64),
+        row_counts=borrow("row_counts", tile_count, np.int64),
+        row_ends=borrow("row_ends", tile_count * TILE_HEIGHT if differentiable else 0, np.int64),
+        pixel_ends=borrow("pixel_ends", pixels),
+        transmittances=borrow("transmittances", pixels),
+    )
     planes = borrow("planes", (workers, FORWARD_PLANES, TILE_PIXELS))
-    run(rasterize, workers, setup, counter[1:], planes, rows, tiles, lasts, images)
-    return State(setup, camera, projected, slots, tiles, lasts)
+    run(rasterize, workers, setup, counter[1:], planes, rows, tiles, ends, images)
+    return State(setup, camera, projected, slots, tiles, ends)
 
 
 def backward(
@@ -119,7 +121,7 @@ def backward(
         planes,
         state.projected.rows,
         state.tiles,
-        state.lasts,
+        state.ends,
         images,
         cotangents,
         slots,

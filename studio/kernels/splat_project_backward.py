@@ -18,6 +18,7 @@ from studio.kernels.splat_project import (
     Setup,
     Slots,
     covariance_root,
+    dot,
     dot3,
     first_of_block,
     in_camera,
@@ -55,11 +56,9 @@ def _summed_rows(keys: Array, slots: Slots, first: int, block: Array) -> Vectors
 
 @inlined
 def _covariance_gradient(
-    xx: Vector,
-    xy: Vector,
-    yy: Vector,
-    determinant: Vector,
-    sharp: Vector,
+    covariance: Vectors,
+    u: Vectors,
+    v: Vectors,
     antialiased: bool,
     v_log: Vector,
     v_xx: Vector,
@@ -68,18 +67,20 @@ def _covariance_gradient(
 ) -> Vectors:
     """From Σα-weighted moments of the pixels' offsets to the gradient of the screen covariance (xx, xy, yy).
 
-    With Q = (Σ + εI)⁻¹: ∂L/∂Q = −½ moments and ∂L/∂Σ = −Q ∂L/∂Q Q; the antialiased opacity adds ½ log(det Σ · det Q).
+    With Q = (Σ + εI)⁻¹: ∂L/∂Q = −½ moments and ∂L/∂Σ = −Q ∂L/∂Q Q. The antialiased opacity adds ½ log(det Σ · det Q),
+    whose derivative ½ (Σ⁻¹ − Q) is written ½ ε Σ⁻¹ Q: for large Σ the two terms are nearly equal.
     """
+    xx, xy, yy, determinant, sharp = covariance
     inverse = 1.0 / determinant
     a, b, c = yy * inverse, -(xy * inverse), xx * inverse
     p00, p01 = a * v_xx + b * v_xy, a * v_xy + b * v_yy
     p10, p11 = b * v_xx + c * v_xy, b * v_xy + c * v_yy
     s_xx, s_xy, s_yy = 0.5 * (p00 * a + p01 * b), 0.5 * (p00 * b + p01 * c), 0.5 * (p10 * b + p11 * c)
     if antialiased:
-        half, sharp_inverse = 0.5 * v_log, 1.0 / maximum(sharp, 1e-30)
-        s_xx = s_xx + half * ((yy - BLUR) * sharp_inverse - a)
-        s_xy = s_xy - half * (xy * sharp_inverse + b)
-        s_yy = s_yy + half * ((xx - BLUR) * sharp_inverse - c)
+        scale = (0.5 * BLUR) * v_log / maximum(sharp, 1e-30)
+        s_xx = s_xx + scale * (dot(v, v) * a - xy * b)
+        s_xy = s_xy + scale * (dot(v, v) * b - xy * c)
+        s_yy = s_yy + scale * (dot(u, u) * c - xy * b)
     return s_xx, s_xy, s_yy
 
 
@@ -165,10 +166,9 @@ def _view_backward(
     jacobian = pinhole_jacobian(camera, k, x, y, inverse_z)
     a = jacobian_times_rotation(camera, k, jacobian)
     u, v = covariance_root(a, rotation, scale)
-    xx, xy, yy, determinant, sharp = screen_covariance(u, v)
-    s_xx, s_xy, s_yy = _covariance_gradient(
-        xx, xy, yy, determinant, sharp, setup.antialiased, sums[4], sums[7], sums[8], sums[9]
-    )
+    covariance = screen_covariance(u, v)
+    xx, xy, yy, determinant, _ = covariance
+    s_xx, s_xy, s_yy = _covariance_gradient(covariance, u, v, setup.antialiased, sums[4], sums[7], sums[8], sums[9])
     inverse = 1.0 / determinant
     v_mean_x, v_mean_y = (yy * sums[5] - xy * sums[6]) * inverse, (xx * sums[6] - xy * sums[5]) * inverse
 
