@@ -103,9 +103,7 @@ class _Blend(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         module, size, splats, background, fixed, transmittance, lists = ctx.saved
         v_image, v_alpha = (value.contiguous() for value in cotangents)
-        v_splats = module.rasterize_backward(
-            *size, *splats, background, *fixed, transmittance, lists, v_image, v_alpha
-        )
+        v_splats = module.rasterize_backward(*size, *splats, background, *fixed, transmittance, lists, v_image, v_alpha)
         return None, None, None, *v_splats
 
 

@@ -22,8 +22,8 @@ from studio.kernels.splat_project import (
     project,
 )
 from studio.kernels.splat_project_backward import project_backward
-from studio.kernels.splat_raster import FORWARD_PLANES, TILE_PIXELS, Ends, Images, rasterize
-from studio.kernels.splat_raster_backward import BACKWARD_PLANES, rasterize_backward
+from studio.kernels.splat_raster import FORWARD_ROW, TILE_PIXELS, Ends, Images, rasterize
+from studio.kernels.splat_raster_backward import BACKWARD_ROW, rasterize_backward
 from studio.kernels.workers import run, worker_count
 
 
@@ -88,7 +88,7 @@ def forward(
     )
     run(fill_tiles, workers, setup, rows, boxes, order, counts, totals, tiles.entries, slots)
 
-    pixels = (tile_count if differentiable else workers) * TILE_PIXELS
+    pixels = tile_count * TILE_PIXELS if differentiable else 0
     ends = Ends(
         kept=differentiable,
         tile_ends=borrow("tile_ends", tile_count, np.int64),
@@ -97,7 +97,7 @@ def forward(
         pixel_ends=borrow("pixel_ends", pixels),
         transmittances=borrow("transmittances", pixels),
     )
-    planes = borrow("planes", (workers, FORWARD_PLANES, TILE_PIXELS))
+    planes = borrow("planes", (workers, TILE_HEIGHT * FORWARD_ROW))
     run(rasterize, workers, setup, counter[1:], planes, rows, tiles, ends, images)
     return State(setup, camera, projected, slots, tiles, ends)
 
@@ -111,7 +111,7 @@ def backward(
     slots = state.slots._replace(
         rows=borrow("gradient_rows", entries * ROW), written=borrow("written", entries, np.uint8)
     )
-    planes = borrow("planes", (workers, BACKWARD_PLANES, TILE_PIXELS))
+    planes = borrow("planes", (workers, TILE_HEIGHT * BACKWARD_ROW))
     counter = np.zeros(1, np.int64)
     run(
         rasterize_backward,

@@ -17,6 +17,7 @@ from studio.kernels.compiled import inlined, kernel
 from studio.kernels.simd import (
     Array,
     Vector,
+    absolute,
     any_lane,
     broadcast,
     exp2,
@@ -33,7 +34,9 @@ from studio.kernels.splat_project import LOG2_ALPHA_MIN, ROW, TILE_HEIGHT, TILE_
 ALPHA_MAX = 0.999
 TRANSMITTANCE_MIN = 1e-4
 TILE_PIXELS = TILE_WIDTH * TILE_HEIGHT
-FORWARD_PLANES = 5  # scratch of TILE_PIXELS floats each
+FORWARD_ROW = 7 * TILE_WIDTH  # floats of scratch for each row of a tile: its planes side by side, not 4 KiB apart,
+# which would put all of them into the same few cache lines' places
+_T, _RED, _GREEN, _BLUE, _DEPTH, _COVERED, _END = (plane * TILE_WIDTH for plane in range(7))
 AHEAD = 12  # how many list entries ahead to prefetch
 ALL_ROWS = np.uint64(0xFFFFFFFFFFFFFFFF)
 ONE = np.uint64(1)
@@ -52,7 +55,7 @@ class Images(NamedTuple):
 class Ends(NamedTuple):
     """How far each tile, row and pixel read its tile's list; entries are counted from the list's start.
 
-    Without ``kept`` the pixels are those of each worker's current tile only, and ``row_ends`` is empty.
+    Without ``kept``, where no gradients are wanted, the last three are empty.
     """
 
     kept: bool
@@ -60,7 +63,7 @@ class Ends(NamedTuple):
     row_counts: np.ndarray  # [V * tiles] int64 how many rows ended early
     row_ends: np.ndarray  # [V * tiles * TILE_HEIGHT] int64 entry << ROW_BITS | row, in the order in which they ended
     pixel_ends: np.ndarray  # [V * tiles * TILE_PIXELS] float32 the entry that ended the pixel, or NEVER
-    transmittances: np.ndarray  # [V * tiles * TILE_PIXELS] float32, negative where the pixel ended
+    transmittances: np.ndarray  # [V * tiles * TILE_PIXELS] float32 after all that was blended
 
 
 @inlined
@@ -118,41 +121,34 @@ def rasterize(
 ) -> None:
     """Blend every tile's list; tiles are handed out by ``counter`` [1].
 
-    ``scratch`` [workers, FORWARD_PLANES, TILE_PIXELS]; what the backward pass needs is written to ``ends`` (Ends).
+    ``scratch`` [workers, TILE_HEIGHT * FORWARD_ROW]; what the backward pass needs is written to ``ends`` (Ends).
     """
-    mine = scratch[worker]
-    planes = (mine[0], mine[1], mine[2], mine[3], mine[4])
-    zero, lanes = broadcast(np.float32(0.0)), lane_numbers()
+    block, zero, lanes = scratch[worker], broadcast(np.float32(0.0)), lane_numbers()
     while True:
         tile = fetch_add(counter, 0)
         if tile >= ends.tile_ends.size:
             break
         view, left, top, width, height = tile_place(setup, tile)
-        base = (tile if ends.kept else worker) * TILE_PIXELS
         inside = lanes < np.float32(width)
-        for k in range(0, height * TILE_WIDTH, TILE_WIDTH):
-            store(ends.transmittances, base + k, select(inside, 1.0, -1.0))
-            store(ends.pixel_ends, base + k, select(inside, NEVER, 0.0))
-            for plane in planes:
-                store(plane, k, zero)
-        _blend_list(tile, base, left, top, height, rows, tiles, ends, planes)
-        _write_tile(setup, images, view, left, top, width, height, planes)
+        for k in range(0, height * FORWARD_ROW, FORWARD_ROW):
+            store(block, k + _T, select(inside, 1.0, -1.0))
+            store(block, k + _END, select(inside, NEVER, 0.0))
+            for plane in (_RED, _GREEN, _BLUE, _DEPTH, _COVERED):
+                store(block, k + plane, zero)
+        _blend_list(tile, left, top, height, rows, tiles, ends, block)
+        _write_tile(setup, images, view, left, top, width, height, block)
+        if ends.kept:
+            for y in range(height):
+                k, at = y * FORWARD_ROW, tile * TILE_PIXELS + y * TILE_WIDTH
+                store(ends.transmittances, at, absolute(load(block, k + _T)))
+                store(ends.pixel_ends, at, load(block, k + _END))
 
 
 @inlined
 def _blend_list(
-    tile: int,
-    base: int,
-    left: int,
-    top: int,
-    height: int,
-    rows: Array,
-    tiles: Tiles,
-    ends: Ends,
-    planes: tuple[Array, ...],
+    tile: int, left: int, top: int, height: int, rows: Array, tiles: Tiles, ends: Ends, block: Array
 ) -> None:
-    """Blend one tile's list into ``planes`` (red, green, blue, depth, α) and ``ends``."""
-    red, green, blue, depth, covered = planes
+    """Blend one tile's list into ``block`` and say in ``ends`` how far it was read."""
     live, ended_rows = ALL_ROWS >> np.uint64(TILE_HEIGHT - height), 0
     x0, y0 = np.float32(left) + np.float32(0.5), np.float32(top) + np.float32(0.5)
     pixel_x = lane_numbers() + x0
@@ -172,8 +168,8 @@ def _blend_list(
             touched &= touched - ONE
             dy = y0 + np.float32(y) - rows[r + 1]
             exponent = log_alpha(along_x + along_y * dy, across, peak, dy)
-            k = y * TILE_WIDTH
-            before = load(ends.transmittances, base + k)
+            k = y * FORWARD_ROW
+            before = load(block, k + _T)
             hit = (exponent >= LOG2_ALPHA_MIN) & (before > 0.0)
             if any_lane(hit):
                 alpha = minimum(exp2(exponent), ALPHA_MAX)
@@ -181,16 +177,15 @@ def _blend_list(
                 goes_on = after > TRANSMITTANCE_MIN
                 weight = select(hit & goes_on, alpha * before, 0.0)
                 after = select(hit, select(goes_on, after, -before), before)
-                store(ends.transmittances, base + k, after)
-                store(red, k, fma(weight, r_, load(red, k)))
-                store(green, k, fma(weight, g_, load(green, k)))
-                store(blue, k, fma(weight, b_, load(blue, k)))
-                store(depth, k, fma(weight, z_, load(depth, k)))
-                store(covered, k, load(covered, k) + weight)
+                store(block, k + _T, after)
+                store(block, k + _RED, fma(weight, r_, load(block, k + _RED)))
+                store(block, k + _GREEN, fma(weight, g_, load(block, k + _GREEN)))
+                store(block, k + _BLUE, fma(weight, b_, load(block, k + _BLUE)))
+                store(block, k + _DEPTH, fma(weight, z_, load(block, k + _DEPTH)))
+                store(block, k + _COVERED, load(block, k + _COVERED) + weight)
                 ended = hit & ~goes_on
                 if any_lane(ended):
-                    at = select(ended, np.float32(entry - start), load(ends.pixel_ends, base + k))
-                    store(ends.pixel_ends, base + k, at)
+                    store(block, k + _END, select(ended, np.float32(entry - start), load(block, k + _END)))
                     if not any_lane(after > 0.0):
                         live &= ~(ONE << np.uint64(y))
                         if ends.kept:
@@ -202,30 +197,22 @@ def _blend_list(
 
 @inlined
 def _write_tile(
-    setup: Setup,
-    images: Images,
-    view: int,
-    left: int,
-    top: int,
-    width: int,
-    height: int,
-    planes: tuple[Array, ...],
+    setup: Setup, images: Images, view: int, left: int, top: int, width: int, height: int, block: Array
 ) -> None:
     """Copy a tile into the images; the depth image is the blended depth divided by α."""
-    red, green, blue, depth, covered = planes
     for y in range(height):
-        k, pixel = y * TILE_WIDTH, (view * setup.height + top + y) * setup.width + left
-        alpha = load(covered, k)
-        expected = load(depth, k) / maximum(alpha, 1e-10)
+        k, pixel = y * FORWARD_ROW, (view * setup.height + top + y) * setup.width + left
+        alpha = load(block, k + _COVERED)
+        expected = load(block, k + _DEPTH) / maximum(alpha, 1e-10)
         if width == TILE_WIDTH:
             store(images.alpha, pixel, alpha)
             store(images.depth, pixel, expected)
-            store3(images.rgb, 3 * pixel, load(red, k), load(green, k), load(blue, k))
+            store3(images.rgb, 3 * pixel, load(block, k + _RED), load(block, k + _GREEN), load(block, k + _BLUE))
         else:
-            store(depth, k, expected)
+            store(block, k + _DEPTH, expected)
             for x in range(width):
-                images.alpha[pixel + x] = covered[k + x]
-                images.depth[pixel + x] = depth[k + x]
-                images.rgb[3 * (pixel + x)] = red[k + x]
-                images.rgb[3 * (pixel + x) + 1] = green[k + x]
-                images.rgb[3 * (pixel + x) + 2] = blue[k + x]
+                images.alpha[pixel + x] = block[k + _COVERED + x]
+                images.depth[pixel + x] = block[k + _DEPTH + x]
+                images.rgb[3 * (pixel + x)] = block[k + _RED + x]
+                images.rgb[3 * (pixel + x) + 1] = block[k + _GREEN + x]
+                images.rgb[3 * (pixel + x) + 2] = block[k + _BLUE + x]

@@ -32,6 +32,7 @@ from studio.kernels.splat_raster import (
     ALPHA_MAX,
     ONE,
     ROW_BITS,
+    TILE_PIXELS,
     Ends,
     Images,
     log_alpha,
@@ -39,7 +40,8 @@ from studio.kernels.splat_raster import (
     tile_place,
 )
 
-BACKWARD_PLANES = 8  # scratch of TILE_PIXELS floats each
+BACKWARD_ROW = 9 * TILE_WIDTH  # floats of scratch for each row of a tile
+_RED, _GREEN, _BLUE, _ALPHA, _V_DEPTH, _DEPTH, _T, _BEHIND, _END = (plane * TILE_WIDTH for plane in range(9))
 
 
 @kernel
@@ -61,8 +63,7 @@ def rasterize_backward(
     A row holds ∂L/∂(red, green, blue, depth), then with G = ∂L/∂(ln α) of each pixel the moments ΣG, ΣG dx, ΣG dy,
     ΣG dx², ΣG dx dy, ΣG dy², and Σ|∂L/∂mean x|, Σ|∂L/∂mean y|.
     """
-    mine = scratch[worker]
-    planes = (mine[0], mine[1], mine[2], mine[3], mine[4], mine[5], mine[6], mine[7])
+    block = scratch[worker]
     while True:
         tile = fetch_add(counter, 0)
         if tile >= ends.tile_ends.size:
@@ -72,8 +73,8 @@ def rasterize_backward(
             slots.written[unread] = 0
         if end > start:
             view, left, top, width, height = tile_place(setup, tile)
-            _read_tile(setup, images, cotangents, ends.transmittances, tile, view, left, top, width, height, planes)
-            _list_backward(setup, tile, left, top, height, rows, tiles, ends, cotangents.depth.size > 0, planes, slots)
+            _read_tile(setup, images, cotangents, ends, tile, view, left, top, width, height, block)
+            _list_backward(setup, tile, left, top, height, rows, tiles, ends, cotangents.depth.size > 0, block, slots)
 
 
 @inlined
@@ -81,45 +82,46 @@ def _read_tile(
     setup: Setup,
     images: Images,
     cotangents: Images,
-    transmittances: Array,
+    ends: Ends,
     tile: int,
     view: int,
     left: int,
     top: int,
     width: int,
     height: int,
-    planes: tuple[Array, ...],
+    block: Array,
 ) -> None:
-    """What the backward pass must know of a tile's pixels.
+    """What the backward pass must know of a tile's pixels, into ``block``.
 
-    ``planes``: cotangents of red, green, blue and α; the depth image and its cotangent over α (depth is D/α, so that a
-    weight's share in it is (z − depth)/α); the transmittance; and Σ w · cotangent of what was blended behind: nothing.
+    Cotangents of red, green, blue and α; the depth image and its cotangent over α (depth is D/α, so that a weight's
+    share in it is (z − depth)/α); how the pixels ended; and Σ w · cotangent of what was blended behind: nothing yet.
     """
-    v_red, v_green, v_blue, v_alpha, v_depth, depth, transmittance, behind = planes
     zero, with_depth = broadcast(np.float32(0.0)), cotangents.depth.size > 0
     for y in range(height):
-        k, pixel = y * TILE_WIDTH, (view * setup.height + top + y) * setup.width + left
-        store(transmittance, k, absolute(load(transmittances, tile * (TILE_WIDTH * TILE_HEIGHT) + k)))
-        store(behind, k, zero)
+        k, pixel = y * BACKWARD_ROW, (view * setup.height + top + y) * setup.width + left
+        store(block, k + _T, load(ends.transmittances, tile * TILE_PIXELS + y * TILE_WIDTH))
+        store(block, k + _END, load(ends.pixel_ends, tile * TILE_PIXELS + y * TILE_WIDTH))
+        store(block, k + _BEHIND, zero)
         if width == TILE_WIDTH:
             t_r, t_g, t_b = load3(cotangents.rgb, 3 * pixel)
-            store(v_red, k, t_r)
-            store(v_green, k, t_g)
-            store(v_blue, k, t_b)
-            store(v_alpha, k, load(cotangents.alpha, pixel))
+            store(block, k + _RED, t_r)
+            store(block, k + _GREEN, t_g)
+            store(block, k + _BLUE, t_b)
+            store(block, k + _ALPHA, load(cotangents.alpha, pixel))
             if with_depth:
                 alpha = load(images.alpha, pixel)
-                store(v_depth, k, select(alpha > 0.0, load(cotangents.depth, pixel) / alpha, 0.0))
-                store(depth, k, load(images.depth, pixel))
+                store(block, k + _V_DEPTH, select(alpha > 0.0, load(cotangents.depth, pixel) / alpha, 0.0))
+                store(block, k + _DEPTH, load(images.depth, pixel))
         else:
-            for plane in (v_red, v_green, v_blue, v_alpha, v_depth, depth):
-                store(plane, k, zero)
+            for plane in (_RED, _GREEN, _BLUE, _ALPHA, _V_DEPTH, _DEPTH):
+                store(block, k + plane, zero)
             for x in range(width):
-                p, q = pixel + x, 3 * (pixel + x)
-                v_red[k + x], v_green[k + x], v_blue[k + x] = cotangents.rgb[q], cotangents.rgb[q + 1], cotangents.rgb[q + 2]
-                v_alpha[k + x] = cotangents.alpha[p]
+                p, q = pixel + x, k + x
+                block[q + _RED], block[q + _GREEN] = cotangents.rgb[3 * p], cotangents.rgb[3 * p + 1]
+                block[q + _BLUE], block[q + _ALPHA] = cotangents.rgb[3 * p + 2], cotangents.alpha[p]
                 if with_depth and images.alpha[p] > 0:
-                    v_depth[k + x], depth[k + x] = cotangents.depth[p] / images.alpha[p], images.depth[p]
+                    block[q + _V_DEPTH] = cotangents.depth[p] / images.alpha[p]
+                    block[q + _DEPTH] = images.depth[p]
 
 
 @inlined
@@ -133,12 +135,11 @@ def _list_backward(
     tiles: Tiles,
     ends: Ends,
     with_depth: bool,
-    planes: tuple[Array, ...],
+    block: Array,
     slots: Slots,
 ) -> None:
     """Gradient rows of one tile's entries, last to first."""
-    v_red, v_green, v_blue, v_alpha, v_depth, depth, transmittance, behind = planes
-    base, zero = tile * (TILE_WIDTH * TILE_HEIGHT), broadcast(np.float32(0.0))
+    zero = broadcast(np.float32(0.0))
     x0, y0 = np.float32(left) + np.float32(0.5), np.float32(top) + np.float32(0.5)
     pixel_x = lane_numbers() + x0
     live, ended_rows = ALL_ROWS >> np.uint64(TILE_HEIGHT - height), ends.row_counts[tile]
@@ -167,22 +168,21 @@ def _list_backward(
             dy = y0 + np.float32(y) - rows[r + 1]
             along = along_x + along_y * dy
             exponent = log_alpha(along, across, peak, dy)
-            k = y * TILE_WIDTH
-            hit = (exponent >= LOG2_ALPHA_MIN) & (load(ends.pixel_ends, base + k) > np.float32(ordinal))
+            k = y * BACKWARD_ROW
+            hit = (exponent >= LOG2_ALPHA_MIN) & (load(block, k + _END) > np.float32(ordinal))
             if any_lane(hit):
                 written = np.uint8(1)
-                t_r, t_g, t_b = load(v_red, k), load(v_green, k), load(v_blue, k)
-                value = fma(r_, t_r, fma(g_, t_g, fma(b_, t_b, load(v_alpha, k))))
+                t_r, t_g, t_b = load(block, k + _RED), load(block, k + _GREEN), load(block, k + _BLUE)
+                value = fma(r_, t_r, fma(g_, t_g, fma(b_, t_b, load(block, k + _ALPHA))))
                 if with_depth:
-                    value = fma(z_ - load(depth, k), load(v_depth, k), value)
-                before, weight, v_log = _pixel_gradient(
-                    exponent, hit, load(transmittance, k), value, load(behind, k)
-                )
-                store(transmittance, k, before)
-                store(behind, k, fma(weight, value, load(behind, k)))
+                    value = fma(z_ - load(block, k + _DEPTH), load(block, k + _V_DEPTH), value)
+                behind = load(block, k + _BEHIND)
+                before, weight, v_log = _pixel_gradient(exponent, hit, load(block, k + _T), value, behind)
+                store(block, k + _T, before)
+                store(block, k + _BEHIND, fma(weight, value, behind))
                 s_r, s_g, s_b = fma(weight, t_r, s_r), fma(weight, t_g, s_g), fma(weight, t_b, s_b)
                 if with_depth:
-                    s_z = fma(weight, load(v_depth, k), s_z)
+                    s_z = fma(weight, load(block, k + _V_DEPTH), s_z)
                 v_dy = v_log * dy
                 s_0, s_y, s_yy = s_0 + v_log, s_y + v_dy, fma(v_dy, dy, s_yy)
                 if setup.absgrad:
