@@ -85,7 +85,8 @@ def rows_touched(
 ) -> int:
     """Bits of the tile's pixel rows that the ellipse reaches; ``left``, ``top`` is the first pixel's centre.
 
-    Numbers rather than the array: numba counts references of arrays that are passed on.
+    Numbers rather than the array: numba counts references of arrays that are passed on. No floor and ceil: where the
+    processor has no scalar instruction for them they are calls, around which every vector register is saved.
     """
     first = left - mean_x
     last = first + np.float32(TILE_WIDTH - 1)
@@ -94,8 +95,12 @@ def rows_touched(
     bottom = slope * dx_bottom + math.sqrt(max(chord - loss * dx_bottom * dx_bottom, np.float32(0.0)))
     upper = slope * dx_top - math.sqrt(max(chord - loss * dx_top * dx_top, np.float32(0.0)))
     middle, guard = mean_y - top, np.float32(1e-3)
-    y_first = max(np.int64(0), np.int64(math.ceil(middle + upper - guard)))
-    y_last = min(np.int64(TILE_HEIGHT - 1), np.int64(math.floor(middle + bottom + guard)))
+    above, below = middle + upper - guard, middle + bottom + guard
+    if below < np.float32(0.0) or above > np.float32(TILE_HEIGHT - 1):
+        return np.uint64(0)
+    y_first, y_last = np.int64(max(above, np.float32(0.0))), np.int64(min(below, np.float32(TILE_HEIGHT - 1)))
+    if np.float32(y_first) < above:
+        y_first += 1
     if y_last < y_first:
         return np.uint64(0)
     return (ALL_ROWS << np.uint64(y_first)) & (ALL_ROWS >> np.uint64(TILE_HEIGHT - 1 - y_last))
