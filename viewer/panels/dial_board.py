@@ -51,6 +51,7 @@ class DialBoard:
         self._wishes: dict[str, tuple[float]] = {}  # what a hand chose and the state does not show yet
         self._written: set[str] = set()  # sliders that the state has moved since a hand last did; event loop only
         self._lock = threading.Lock()  # of the wishes
+        self._turning = threading.Lock()  # one move at a time, or an older one could be shown last
         self._let_go = let_go
         self._mirrors = mirrors
         for group in dict.fromkeys(dial.group for dial in dials):
@@ -106,21 +107,22 @@ class DialBoard:
 
     def _turn(self, dial: Dial) -> None:
         """Make the state follow a hand; of several moves on the way only the last one counts."""
-        with self._lock:
-            wish = self._wishes.get(dial.name)
-        if wish is None:
-            return
-        self._let_go()
-        twin = self._dials.get(dial.twin or "") if self._mirrors() else None
-        turned = [dial] if twin is None else [dial, twin]
+        with self._turning:
+            with self._lock:
+                wish = self._wishes.get(dial.name)
+            if wish is None:
+                return
+            self._let_go()
+            twin = self._dials.get(dial.twin or "") if self._mirrors() else None
+            turned = [dial] if twin is None else [dial, twin]
 
-        def write(codes: Codes, one: Dial) -> Codes:
-            return one.write(codes, one.limited(wish[0]))
+            def write(codes: Codes, one: Dial) -> Codes:
+                return one.write(codes, one.limited(wish[0]))
 
-        self._session.pose(lambda codes: reduce(write, turned, codes))
-        with self._lock:
-            if self._wishes.get(dial.name) is wish:  # else a newer one is on its way
-                del self._wishes[dial.name]
+            self._session.pose(lambda codes: reduce(write, turned, codes))
+            with self._lock:
+                if self._wishes.get(dial.name) is wish:  # else a newer one is on its way
+                    del self._wishes[dial.name]
         self.show()
 
 
