@@ -37,5 +37,6 @@ def leaves(values: list[Tensor], dtype: torch.dtype, device: str = "cpu") -> lis
 
 def relative(found: Tensor, expected: Tensor) -> float:
     """Relative L2 distance; absolute where what is expected is zero."""
+    found, expected = found.detach(), expected.detach()
     difference = (found.double().cpu() - expected.double().cpu()).norm()
     return float(difference / expected.double().cpu().norm().clamp(min=1e-12)) if difference > 0 else 0.0
