@@ -34,6 +34,7 @@ _CELL = 32  # neighbours that are thinned out together
 _LIKELY = 0.5  # exponent by which cells that make up more of the photos keep more of theirs
 _MOST_KEPT = 3.0  # times as many as the average cell, or as few
 _MOST_ENLARGED = 2.5
+_UNSEEN = 1e-3  # what a Gaussian that no photo shows counts for its area, against the average one that is seen
 _TIMED = 7  # frames
 _BITS = 10  # of each coordinate, for the order along a space-filling curve
 _RATES = {"offsets": 1e-3, "quats": 2e-3, "log_scales": 1e-2, "opacity_logits": 3e-2, "colors": 4e-3}
@@ -108,13 +109,18 @@ def taken(avatar: SplatAvatar, rows: Tensor) -> SplatAvatar:
 def enlarged(
     avatar: SplatAvatar,  # in the order of ``detail_order``
     cells: Tensor,  # [N] in the same order
+    weights: Tensor,  # [N] in the same order, see ``blending_weights``
     count: int,
 ) -> SplatAvatar:
-    """The first ``count`` Gaussians, so much larger that those of a cell cover the area that all of it did."""
+    """The first ``count`` Gaussians, so much larger that those of a cell show as much as all of it did.
+
+    What a Gaussian shows are its pixels in the photos; where none was seen, the areas decide.
+    """
     scales = avatar.learned.log_scales.detach().exp()
     area = avatar.learned.opacity_logits.detach().sigmoid() * scales.sort(dim=-1).values[:, 1:].prod(-1)
+    shown = weights + _UNSEEN * weights.mean().clamp(min=1) * area / area.mean()
     none = torch.zeros(int(cells.max()) + 1)
-    whole, left = (none.index_add(0, cells[:some], area[:some]) for some in (len(cells), count))
+    whole, left = (none.index_add(0, cells[:some], shown[:some]) for some in (len(cells), count))
     factor = (whole / left.clamp(min=1e-12)).sqrt().clamp(1.0, _MOST_ENLARGED)
     level = taken(avatar, torch.arange(count))
     with torch.no_grad():
@@ -163,7 +169,7 @@ def with_levels(
     order = detail_order(cells, parts, weights)
     ordered, levels = taken(avatar, order), {}
     for count in sorted({count for count in counts if count < len(order)}):
-        level = fit_level(enlarged(ordered, cells[order], count), loss, steps)
+        level = fit_level(enlarged(ordered, cells[order], weights[order], count), loss, steps)
         levels[count] = {name: getattr(level.learned, name).detach().clone() for name in LEVEL_ROWS}
     return replace(ordered, levels=levels)
 

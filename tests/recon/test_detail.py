@@ -84,14 +84,14 @@ def test_taking_all_in_another_order_shows_the_same(avatar: SplatAvatar) -> None
 def test_enlarging_covers_what_was_covered(avatar: SplatAvatar) -> None:
     cells = cells_of(avatar)
     order = detail_order(cells, part_of(avatar.head, avatar.binding), torch.ones(len(cells)))
-    ordered = taken(avatar, order)
+    ordered, weights = taken(avatar, order), torch.zeros(len(order))  # never seen: the areas decide
     whole, thin, covered = (
         a.render(avatar.camera, avatar.codes).alpha.mean()
-        for a in (ordered, taken(ordered, torch.arange(300)), enlarged(ordered, cells[order], 300))
+        for a in (ordered, taken(ordered, torch.arange(300)), enlarged(ordered, cells[order], weights, 300))
     )
     assert thin < 0.93 * whole
     assert covered > 0.97 * whole
-    same = enlarged(ordered, cells[order], len(order))
+    same = enlarged(ordered, cells[order], weights, len(order))
     assert torch.equal(same.learned.log_scales, ordered.learned.log_scales)
 
 
