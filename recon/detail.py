@@ -1,7 +1,7 @@
 """Levels of detail: one avatar with its Gaussians in an order in which every beginning is a sparser avatar.
 
 Neighbours in space share a cell; of each cell the Gaussians that make up most of the photos come first. So a prefix
-stays closed and keeps the relative density of its parts: lips, lids, teeth and eyeballs are thinned out as skin is, not
+stays closed and keeps the relative density of its kinds: lips, lids, teeth and eyeballs are thinned out as skin is, not
 lost. What is left of a cell is enlarged to cover what its neighbours covered, and then fitted to the photos for a short
 while. Each level keeps own offsets, orientations, sizes, opacities and colours (14 numbers for each Gaussian); the
 corrections, a hundred and more, are shared with the whole.
@@ -23,7 +23,7 @@ from recon.avatars.splats import SplatAvatar
 from recon.binding import compacted
 from recon.blending import summed_by_gaussian
 from recon.frames import View
-from recon.growth import from_rows, part_of, rows_of
+from recon.growth import from_rows, kind_of, rows_of
 from studio.avatar import Avatar
 from studio.cameras import Camera
 from studio.codes import Codes
@@ -50,7 +50,7 @@ def blending_weights(
 
 
 def cells_of(avatar: SplatAvatar) -> Tensor:
-    """[N] int64: neighbours at rest in the same part (mouth, eyes, the rest) have the same number."""
+    """[N] int64: neighbours at rest in the same kind (mouth, eyes, the rest) have the same number."""
     with torch.no_grad():
         places = avatar.head_gaussians(avatar.codes).means
     low, high = places.amin(0), places.amax(0)
@@ -59,40 +59,40 @@ def cells_of(avatar: SplatAvatar) -> Tensor:
     for bit in range(_BITS):
         for axis in range(3):
             curve |= ((grid[:, axis] >> bit) & 1) << (3 * bit + axis)
-    part = part_of(avatar.head, avatar.binding)
-    order = (part * 2 ** (3 * _BITS) + curve).argsort(stable=True)
-    place = torch.empty_like(part)
-    place[order] = torch.arange(len(part))
-    before = torch.cat((part.new_zeros(1), torch.bincount(part).cumsum(0)))  # of each part, where it begins
-    in_part = (place - before[part]) // _CELL
-    return torch.unique(part * len(part) + in_part, return_inverse=True)[1]
+    kind = kind_of(avatar.head, avatar.binding)
+    order = (kind * 2 ** (3 * _BITS) + curve).argsort(stable=True)
+    place = torch.empty_like(kind)
+    place[order] = torch.arange(len(kind))
+    before = torch.cat((kind.new_zeros(1), torch.bincount(kind).cumsum(0)))  # of each kind, where it begins
+    in_kind = (place - before[kind]) // _CELL
+    return torch.unique(kind * len(kind) + in_kind, return_inverse=True)[1]
 
 
 def detail_order(
     cells: Tensor,  # [N] int64
-    parts: Tensor,  # [N] int64
+    kinds: Tensor,  # [N] int64
     weights: Tensor,  # [N] ≥ 0, see ``blending_weights``
 ) -> Tensor:
-    """[N] rows, most important first, so that a beginning of any length takes its share of every part."""
+    """[N] rows, most important first, so that a beginning of any length takes its share of every kind."""
     counts = torch.bincount(cells).clamp(min=1)
     by_cell = torch.zeros(len(counts)).index_add_(0, cells, weights) / counts
-    by_part = torch.zeros(int(parts.max()) + 1).index_add_(0, parts, weights) / torch.bincount(parts).clamp(min=1)
-    # How dense a cell stays against its part: what fills more of the photos keeps a little more.
-    kept: Tensor = (by_cell[cells] / by_part[parts].clamp(min=1e-12)).clamp(min=1e-12) ** _LIKELY
+    by_kind = torch.zeros(int(kinds.max()) + 1).index_add_(0, kinds, weights) / torch.bincount(kinds).clamp(min=1)
+    # How dense a cell stays against its kind: what fills more of the photos keeps a little more.
+    kept: Tensor = (by_cell[cells] / by_kind[kinds].clamp(min=1e-12)).clamp(min=1e-12) ** _LIKELY
     kept = kept.clamp(1 / _MOST_KEPT, _MOST_KEPT)
     by_weight = weights.argsort(descending=True, stable=True)
     grouped = by_weight[cells[by_weight].argsort(stable=True)]  # cell after cell, each by falling weight
     starts = torch.cat((counts.new_zeros(1), torch.bincount(cells).cumsum(0)[:-1]))
     rank = torch.empty_like(cells)
     rank[grouped] = torch.arange(len(cells)) - starts[cells[grouped]]
-    return _interleaved((rank + 0.5) / (counts[cells] * kept), parts)
+    return _interleaved((rank + 0.5) / (counts[cells] * kept), kinds)
 
 
-def _interleaved(keys: Tensor, parts: Tensor) -> Tensor:
-    """Rows by rising key within each part, the parts mixed evenly."""
+def _interleaved(keys: Tensor, kinds: Tensor) -> Tensor:
+    """Rows by rising key within each kind, the kinds mixed evenly."""
     place = torch.empty(len(keys))
-    for part in parts.unique():
-        rows = torch.nonzero(parts == part)[:, 0]
+    for kind in kinds.unique():
+        rows = torch.nonzero(kinds == kind)[:, 0]
         place[rows[keys[rows].argsort(stable=True)]] = (torch.arange(len(rows)) + 0.5) / len(rows)
     return place.argsort(stable=True)
 
@@ -165,8 +165,8 @@ def with_levels(
         counts: how many Gaussians the levels have.
         loss, steps: see ``fit_level``; 0 steps leave the levels enlarged only.
     """
-    cells, parts = cells_of(avatar), part_of(avatar.head, avatar.binding)
-    order = detail_order(cells, parts, weights)
+    cells, kinds = cells_of(avatar), kind_of(avatar.head, avatar.binding)
+    order = detail_order(cells, kinds, weights)
     ordered, levels = taken(avatar, order), {}
     for count in sorted({count for count in counts if count < len(order)}):
         level = fit_level(enlarged(ordered, cells[order], weights[order], count), loss, steps)

@@ -29,7 +29,7 @@ from studio.rotations import quat_to_matrix
 PER_GAUSSIAN = ("offsets", "quats", "log_scales", "opacity_logits", "colors", "bases")
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 _DEAD = 0.01  # opacity below which a Gaussian shows nothing
-_PARTS = (
+_KINDS = (
     ("teeth_upper", "teeth_lower", "tongue", "gums", "mouth_interior"),
     ("eye_left", "eye_right", "eye_occlusion", "lacrimal", "lids", "lashes"),
 )
@@ -97,7 +97,7 @@ def blame(
 
 
 def plan_splits(
-    parts: Tensor,  # [N] int64: mouth, eyes or the rest; see ``part_of``
+    kinds: Tensor,  # [N] int64: inside of the mouth, eyes, all else; see ``kind_of``
     opacities: Tensor,  # [N] 0..1
     blamed: Tensor,  # [N] what each is to blame for; those with 0 are never split
     count: int,  # how many there shall be
@@ -105,17 +105,17 @@ def plan_splits(
 ) -> Splits:
     """Choose Gaussians to split, with odds by blame: as many as have died, and as many as are missing to ``count``.
 
-    Every part gets new ones by its share of the Gaussians, so that the small ones keep theirs; within a part the errors
+    Every kind gets new ones by its share of the Gaussians, so that the small ones keep theirs; within a kind the errors
     decide. None is split twice at once.
     """
-    total = len(parts)
+    total = len(kinds)
     alive = opacities > _DEAD
     added = max(0, count - total)
     sources, targets, first = [], [], total
-    for part in range(len(_PARTS) + 1):
-        odds = torch.where(alive & (parts == part), blamed, torch.zeros_like(blamed))
-        dead = torch.nonzero(~alive & (parts == part))[:, 0]
-        fresh = _share(added, parts, part)
+    for kind in range(len(_KINDS) + 1):
+        odds = torch.where(alive & (kinds == kind), blamed, torch.zeros_like(blamed))
+        dead = torch.nonzero(~alive & (kinds == kind))[:, 0]
+        fresh = _share(added, kinds, kind)
         wanted = min(len(dead) + fresh, int((odds > 0).sum()))
         if wanted == 0:
             continue
@@ -127,18 +127,18 @@ def plan_splits(
     return Splits(torch.cat((empty, *sources)), torch.cat((empty, *targets)), first)
 
 
-def _share(added: int, parts: Tensor, part: int) -> int:
-    """How many of the new ones a part gets: the shares of all parts, rounded so that they sum up."""
-    below = [round(added * int((parts < limit).sum()) / len(parts)) for limit in (part, part + 1)]
+def _share(added: int, kinds: Tensor, kind: int) -> int:
+    """How many of the new ones a kind gets: the shares of all kinds, rounded so that they sum up."""
+    below = [round(added * int((kinds < limit).sum()) / len(kinds)) for limit in (kind, kind + 1)]
     return below[1] - below[0]
 
 
-def part_of(head: HeadModel, binding: Binding) -> Tensor:
-    """[N] which part each Gaussian belongs to: the mouth's inside, the eyes, everything else."""
-    part = torch.full((len(head.faces),), len(_PARTS))
-    for index, names in enumerate(_PARTS):
-        part[head.region_faces(*names)] = index
-    return part[binding.faces]
+def kind_of(head: HeadModel, binding: Binding) -> Tensor:
+    """[N] which kind each Gaussian belongs to: the mouth's inside, the eyes, everything else."""
+    kind = torch.full((len(head.faces),), len(_KINDS))
+    for index, names in enumerate(_KINDS):
+        kind[head.region_faces(*names)] = index
+    return kind[binding.faces]
 
 
 def split(rows: dict[str, Tensor], splits: Splits) -> dict[str, Tensor]:
@@ -207,7 +207,7 @@ def grow(
     """Split Gaussians until there are ``count``; the halves inherit the momenta of the whole."""
     learned = avatar.learned
     opacities = learned.opacity_logits.detach().sigmoid()
-    splits = plan_splits(part_of(avatar.head, avatar.binding), opacities, blamed, count, generator)
+    splits = plan_splits(kind_of(avatar.head, avatar.binding), opacities, blamed, count, generator)
     old = {name: getattr(learned, name) for name in PER_GAUSSIAN}
     states = {name: optimizer.state.get(parameter, {}) for name, parameter in old.items()}
     moments = [key for key in _MOMENTS if all(key in state for state in states.values())]

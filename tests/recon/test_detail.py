@@ -1,4 +1,4 @@
-"""Levels of detail: beginnings of one order that keep every part, stay closed, and come closer to the whole."""
+"""Levels of detail: beginnings of one order that keep every kind, stay closed, and come closer to the whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
 from recon.detail import at_level, cells_of, detail_order, enlarged, level_for_rate, taken
 from recon.field import FieldConfig
-from recon.growth import part_of
+from recon.growth import kind_of
 from recon.metrics import psnr
 from recon.train import TrainConfig, train
 from studio.captures import Capture
@@ -40,14 +40,14 @@ def avatar(folder: Path) -> SplatAvatar:
 
 def test_every_beginning_takes_its_share_of_each_part() -> None:
     generator = torch.Generator().manual_seed(0)
-    parts = torch.multinomial(torch.tensor([0.1, 0.2, 0.7]), 2000, replacement=True, generator=generator)
-    cells = parts * 100 + torch.randint(0, 30, (2000,), generator=generator)
+    kinds = torch.multinomial(torch.tensor([0.1, 0.2, 0.7]), 2000, replacement=True, generator=generator)
+    cells = kinds * 100 + torch.randint(0, 30, (2000,), generator=generator)
     cells = torch.unique(cells, return_inverse=True)[1]
-    order = detail_order(cells, parts, torch.rand(2000, generator=generator))
+    order = detail_order(cells, kinds, torch.rand(2000, generator=generator))
     assert torch.equal(order.sort().values, torch.arange(2000))
-    whole = torch.bincount(parts)
+    whole = torch.bincount(kinds)
     for count in (200, 500, 1500):
-        kept = torch.bincount(parts[order[:count]], minlength=3)
+        kept = torch.bincount(kinds[order[:count]], minlength=3)
         assert (kept - whole * (count / 2000)).abs().max() <= 1
 
 
@@ -62,12 +62,12 @@ def test_in_a_cell_the_heaviest_come_first_and_no_cell_is_left_empty() -> None:
 
 
 def test_cells_are_neighbours_of_one_part(avatar: SplatAvatar) -> None:
-    cells, parts = cells_of(avatar), part_of(avatar.head, avatar.binding)
+    cells, kinds = cells_of(avatar), kind_of(avatar.head, avatar.binding)
     places = avatar.head_gaussians(avatar.codes).means
     spread = places.std(0).norm()
     for cell in cells.unique():
         own = cells == cell
-        assert len(parts[own].unique()) == 1
+        assert len(kinds[own].unique()) == 1
         assert int(own.sum()) <= 32
     means = torch.stack([places[cells == cell].mean(0) for cell in cells.unique()])
     within = (places - means[cells]).square().sum(-1).mean().sqrt()
@@ -83,7 +83,7 @@ def test_taking_all_in_another_order_shows_the_same(avatar: SplatAvatar) -> None
 
 def test_enlarging_covers_what_was_covered(avatar: SplatAvatar) -> None:
     cells = cells_of(avatar)
-    order = detail_order(cells, part_of(avatar.head, avatar.binding), torch.ones(len(cells)))
+    order = detail_order(cells, kind_of(avatar.head, avatar.binding), torch.ones(len(cells)))
     ordered, weights = taken(avatar, order), torch.zeros(len(order))  # never seen: the areas decide
     whole, thin, covered = (
         a.render(avatar.camera, avatar.codes).alpha.mean()

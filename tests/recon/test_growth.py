@@ -1,4 +1,4 @@
-"""Growing keeps the budget, the picture, the binding and each part's share, and resumes bit by bit."""
+"""Growing keeps the budget, the picture, the binding and each kind's share, and resumes bit by bit."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_a_schedule_worked_by_hand() -> None:
     assert GrowthConfig(rounds=0).count(1000, 0, 100) == 1000
 
 
-def _plan(count: int, blamed: Tensor, opacities: Tensor, parts: Tensor) -> Splits:
-    return plan_splits(parts, opacities, blamed, count, torch.Generator().manual_seed(0))
+def _plan(count: int, blamed: Tensor, opacities: Tensor, kinds: Tensor) -> Splits:
+    return plan_splits(kinds, opacities, blamed, count, torch.Generator().manual_seed(0))
 
 
 @settings(max_examples=40, deadline=None)
@@ -54,8 +54,8 @@ def test_the_budget_is_never_exceeded_and_nothing_alive_is_lost(total: int, coun
     generator = torch.Generator().manual_seed(seed)
     opacities, blamed = torch.rand(2, total, generator=generator)
     opacities[torch.rand(total, generator=generator) < 0.2] = 0.001
-    parts = torch.randint(0, 3, (total,), generator=generator)
-    plan = _plan(count, blamed, opacities, parts)
+    kinds = torch.randint(0, 3, (total,), generator=generator)
+    plan = _plan(count, blamed, opacities, kinds)
     assert total <= plan.count <= max(total, count)
     assert len(plan.source) == len(plan.target)
     assert len(plan.source.unique()) == len(plan.source)
@@ -63,18 +63,18 @@ def test_the_budget_is_never_exceeded_and_nothing_alive_is_lost(total: int, coun
     old = plan.target[plan.target < total]
     assert (opacities[old] < 0.01).all()
     assert sorted(plan.target[plan.target >= total].tolist()) == list(range(total, plan.count))
-    torch.testing.assert_close(parts[plan.source][plan.target < total], parts[old])
+    torch.testing.assert_close(kinds[plan.source][plan.target < total], kinds[old])
 
 
 def test_errors_decide_within_a_part_and_parts_keep_their_shares() -> None:
     """A thousand Gaussians, 100 of them in the mouth, where nothing is wrong: the mouth still gets its tenth."""
-    parts = torch.full((1000,), 2)
-    parts[:100] = 0
+    kinds = torch.full((1000,), 2)
+    kinds[:100] = 0
     blamed = torch.ones(1000)
     blamed[500:600], blamed[:100] = 1000.0, 1e-3
-    plan = _plan(1100, blamed, torch.full((1000,), 0.5), parts)
+    plan = _plan(1100, blamed, torch.full((1000,), 0.5), kinds)
     assert plan.count == 1100
-    assert int((parts[plan.source] == 0).sum()) == 10
+    assert int((kinds[plan.source] == 0).sum()) == 10
     assert int(((plan.source >= 500) & (plan.source < 600)).sum()) > 60
 
 
