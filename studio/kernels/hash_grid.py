@@ -19,6 +19,7 @@ from studio.errors import StudioError
 from studio.kernels import hash_grid_cpu
 from studio.kernels.backends import choose_kernels
 from studio.kernels.buffers import borrow
+from studio.kernels.hash_cells import LEAST, Levels
 from studio.kernels.tensors import flat, gradients_by_reference
 
 PRIMES = (1, 2654435761, 805459861)
@@ -101,9 +102,9 @@ class HashGridLayout:
         return self.levels * self.features
 
     @cached_property
-    def arrays(self) -> hash_grid_cpu.Levels:
+    def arrays(self) -> Levels:
         """What the CPU kernels need to know."""
-        return hash_grid_cpu.Levels(
+        return Levels(
             scales=np.array(self.scales, np.float32),
             sides=np.array(self.resolutions, np.int64),
             sizes=np.array(self.sizes, np.int64),
@@ -138,8 +139,8 @@ def hash_encode(
 
         return encode_cuda(positions, table, layout)
     count = len(positions)
-    if count < hash_grid_cpu.LEAST:
-        missing = hash_grid_cpu.LEAST - count
+    if count < LEAST:
+        missing = LEAST - count
         positions = torch.nn.functional.pad(positions, (0, 0, 0, missing))
     features: Tensor = _Encode.apply(positions, table, layout)
     return features if len(features) == count else features[:count]

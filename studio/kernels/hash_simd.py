@@ -19,9 +19,11 @@ from studio.kernels.simd_emit import (
     INTEGERS,
     LANES,
     VECTOR,
+    broadcast_value,
     f32x16,
     operation,
     pointer_to,
+    shuffle,
     store_value,
 )
 
@@ -232,3 +234,58 @@ def rows_dot(
         return context.get_dummy_value()
 
     return types.void(table, first, indices, lane, given, at, dots, features), emit
+
+
+# ------------------------------------------------------------------------------------- rows of many tables side by side
+
+
+@operation
+def spread(typing: Any, array: Any, index: Any, features: Any) -> Any:
+    """array[index : index + F] over and over, in all sixteen lanes."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        width = len(sig.args[2])
+        source = builder.gep(_data(context, builder, sig, args, 0), [args[1]])
+        row = _load(builder, builder.bitcast(source, _row(width).as_pointer()))
+        if width == 1:
+            return broadcast_value(builder, row)
+        undefined = ir.Constant(_row(width), ir.Undefined)
+        return builder.shuffle_vector(row, undefined, ir.Constant(INTEGERS, [l % width for l in range(LANES)]))
+
+    return f32x16(array, index, features), emit
+
+
+@operation
+def store_folded(typing: Any, array: Any, index: Any, vector: Any, features: Any) -> Any:
+    """array[index + f] = the sum of the lanes f, f + F, f + 2 F, …"""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        width, value, distance = len(sig.args[3]), args[2], LANES // 2
+        while distance >= width:
+            value = builder.fadd(value, shuffle(builder, value, value, [(l + distance) % LANES for l in range(LANES)]))
+            distance //= 2
+        target = builder.gep(_data(context, builder, sig, args, 0), [args[1]])
+        if width == 1:
+            row = builder.extract_element(value, ir.Constant(INT32, 0))
+        else:
+            lanes = ir.Constant(ir.VectorType(INT32, width), list(range(width)))
+            row = builder.shuffle_vector(value, value, lanes)
+        builder.store(row, builder.bitcast(target, _row(width).as_pointer())).align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, index, vector, features), emit
+
+
+@operation
+def stream(typing: Any, array: Any, index: Any, vector: Any) -> Any:
+    """Store past the caches, for what is not read again soon; array[index] must begin a cache line of 64 bytes."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], VECTOR)
+        instruction = builder.store(args[2], pointer)
+        instruction.align = 64
+        one = builder.module.add_metadata([ir.Constant(INT32, 1)])
+        instruction.set_metadata("nontemporal", one)
+        return context.get_dummy_value()
+
+    return types.void(array, index, vector), emit
