@@ -15,6 +15,7 @@ from recon.avatars.splats import SplatAvatar
 from recon.backdrop import Backdrop, Behind
 from recon.binding import Binding, compacted
 from recon.bust import has_torso, interocular, with_bust
+from recon.cameras_fit import RigResiduals
 from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from recon.colors import initial_colors
 from recon.corrections import CodeStatistics
@@ -64,6 +65,8 @@ class RateConfig:
     bases: float = 3e-3
     weights: float = 2e-3
     residuals: float = 1e-2
+    camera_colors: float = 6e-3
+    camera_motions: float = 1e-2
     images: float = 3e-3
     eps: float = 1e-7
 
@@ -82,6 +85,8 @@ class TrainConfig:
         checkpoint_every: steps between checkpoints.
         behind: what is behind the person, see ``recon.backdrop``.
         refine: small pose corrections of the training frames, see ``recon.refinement``.
+        camera_colors: affine colours of each camera of a rig, see ``recon.cameras_fit``.
+        camera_motions: small motions of each camera of a rig.
         growth: whether all Gaussians are there from the beginning, see ``recon.growth``.
         levels: numbers of Gaussians of the sparser versions that the avatar brings, where it has more itself.
         jitter: noise on the code components (which have unit variance): corrections become smooth functions of them.
@@ -98,6 +103,8 @@ class TrainConfig:
     checkpoint_every: int = 500
     behind: Behind = "auto"
     refine: bool = False
+    camera_colors: bool = False
+    camera_motions: bool = False
     jitter: float = 0.25
     levels: tuple[int, ...] = (8_000, 20_000, 50_000, 100_000)
     growth: GrowthConfig = field(default_factory=GrowthConfig)
@@ -168,6 +175,7 @@ class SplatSession:
             small, head.hash, binding, learned, statistics, measure_range(trained), camera, None, config.kernels
         )
         self.residuals = PoseResiduals(len(self.timesteps), learned.unit)
+        self.rig = RigResiduals(capture.cameras[cameras], learned.unit)
         self.backdrop = Backdrop(self.views, cameras, self.timesteps, config.behind, config.seed)
         initial_colors(self.avatar, self.codes, samples)
         self.sampler = Sampler(len(self.keys), config.seed)
@@ -186,6 +194,10 @@ class SplatSession:
         groups.append({"params": list(learned.weights.parameters()), "rate": rates.weights})
         if self.config.refine:
             groups.append({"params": [self.residuals.values], "rate": rates.residuals})
+        if self.config.camera_colors:
+            groups.append({"params": [self.rig.colors], "rate": rates.camera_colors})
+        if self.config.camera_motions:
+            groups.append({"params": [self.rig.motions], "rate": rates.camera_motions})
         if not self.backdrop.random:
             # Adam divides by the size of the gradient: where nothing is ever seen it would amplify rounding errors.
             groups.append({"params": [self.backdrop.images], "rate": rates.images, "eps": 1e-6})
@@ -193,7 +205,7 @@ class SplatSession:
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """What is learned, by name."""
-        return {"learned": self.avatar.learned, "residuals": self.residuals, "backdrop": self.backdrop}
+        return {"learned": self.avatar.learned, "residuals": self.residuals, "rig": self.rig, "backdrop": self.backdrop}
 
     def step(self, step: int) -> float:
         """One optimisation step; returns the loss."""
@@ -231,7 +243,8 @@ class SplatSession:
         gaussians = avatar.head_gaussians(codes, self._jitter(step))
         if self.config.refine:
             gaussians = self.residuals(gaussians, _torso(avatar), self.timesteps.index(view.key[0]))
-        output = avatar.render_gaussians(view.camera, gaussians, codes.head_to_world)
+        output = avatar.render_gaussians(self.rig.placed(view.camera), gaussians, codes.head_to_world)
+        output = self.rig.colored(output, view.camera)
         behind, target = self.backdrop(view, step)
         return image_loss(output, behind, target, view, self.config.loss)
 
@@ -251,7 +264,8 @@ class SplatSession:
         for key in self.held_out:
             view = self.views[key]
             behind, target = self.backdrop(view, -1)
-            image = self.avatar.render(view.camera, self.codes[key[0]]).over(behind)[0].clamp(0, 1)
+            output = self.avatar.render(self.rig.placed(view.camera), self.codes[key[0]])
+            image = self.rig.colored(output, view.camera).over(behind)[0].clamp(0, 1)
             scores.append(psnr(image, target))
         score = float(np.mean(scores)) if scores else float(step)  # nothing to validate with: the last state is best
         self._stale += 1
@@ -294,7 +308,10 @@ class SplatSession:
         self._load("best", self._best)
         front = self.views.capture.cameras.ids.index(self.avatar.camera.ids[0])
         avatar = replace(self._with_levels(), background=self.backdrop.image(front))
-        return avatar, {"step": self._best_step, "validation_psnr": self._best_psnr}
+        made: dict[str, Any] = {"step": self._best_step, "validation_psnr": self._best_psnr}
+        if self.config.camera_colors or self.config.camera_motions:
+            made["cameras"] = self.rig.report()
+        return avatar, made
 
     def _with_levels(self) -> SplatAvatar:
         """The avatar with its sparser levels, fitted to training photos."""

@@ -1,0 +1,71 @@
+"""What calibration got wrong, learned along with an avatar: an affine change of colour and a small motion per camera.
+
+NeRSemble corrects each camera's colours by an affine map before training, from a colour chart (arXiv 2305.03027); here
+the avatar is the chart. Neither correction can do what the avatar itself should: colours keep their mean over the
+cameras, and the cameras do not move all together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from studio.avatar import RenderOutput
+from studio.cameras import Camera
+from studio.rotations import axis_angle_to_matrix, rigid
+
+# A motion of 1 is this much: radians, and inter-ocular distances.
+_TURN_GAIN, _SHIFT_GAIN = 0.02, 0.1
+
+
+class RigResiduals(nn.Module):
+    """Corrections of C cameras: ``colors`` [C, 3, 4] added to the identity, ``motions`` [C, 6] (turn, shift)."""
+
+    def __init__(self, cameras: Camera, unit: float) -> None:
+        """Args: cameras: all of the capture that are trained on; unit: inter-ocular distance, metres."""
+        super().__init__()
+        self._ids = cameras.ids
+        self._gains = torch.tensor([_TURN_GAIN] * 3 + [_SHIFT_GAIN * unit] * 3)
+        self._own = _without_common(cameras.viewmats, self._gains)
+        self.colors = nn.Parameter(torch.zeros(len(cameras), 3, 4))
+        self.motions = nn.Parameter(torch.zeros(len(cameras), 6))
+
+    def placed(self, camera: Camera) -> Camera:
+        """One of the cameras (C = 1), where the photos say that it is."""
+        motion = (self._own @ self.motions.flatten()).view(-1, 6)[self._ids.index(camera.ids[0])] * self._gains
+        moved = rigid(axis_angle_to_matrix(motion[:3]), motion[3:])
+        return replace(camera, viewmats=moved @ camera.viewmats)
+
+    def colored(self, output: RenderOutput, camera: Camera) -> RenderOutput:
+        """What one of the cameras makes of the person's colours; ``output`` has C = 1."""
+        change = (self.colors - self.colors.mean(0))[self._ids.index(camera.ids[0])]
+        shown = torch.cat((output.rgb, output.alpha[..., None]), dim=-1)
+        return replace(output, rgb=output.rgb + shown @ change.T)
+
+    @torch.no_grad()
+    def report(self) -> dict[str, Any]:
+        """The corrections by camera id, as JSON data: colour [3, 4], turn in radians, shift in metres."""
+        motions = (self._own @ self.motions.flatten()).view(-1, 6) * self._gains
+        colors = self.colors - self.colors.mean(0) + torch.eye(3, 4)
+        return {
+            name: {"color": color.tolist(), "turn": motion[:3].tolist(), "shift": motion[3:].tolist()}
+            for name, color, motion in zip(self._ids, colors, motions)
+        }
+
+
+def _without_common(
+    viewmats: Tensor,  # [C, 4, 4]
+    gains: Tensor,  # [6]
+) -> Tensor:
+    """[6 C, 6 C]: the projection of motions (in units of ``gains``) that takes out what moves all cameras as one.
+
+    A motion (ω, u) of the world is (R ω, R u + t × R ω) before a camera with rotation R and translation t.
+    """
+    R, t = viewmats[:, :3, :3].double(), viewmats[:, :3, 3].double()
+    turned = torch.linalg.cross(t[:, None].expand(-1, 3, 3), R.transpose(1, 2)).transpose(1, 2)
+    common = torch.cat((torch.cat((R, torch.zeros_like(R)), dim=2), torch.cat((turned, R), dim=2)), dim=1)
+    basis, _ = torch.linalg.qr((common / gains.double()[:, None]).flatten(0, 1))
+    return (torch.eye(len(basis), dtype=torch.float64) - basis @ basis.T).float()
