@@ -121,9 +121,10 @@ class _Carry(torch.autograd.Function):
         shapes["colors"] = (count, 3)
         out = [torch.from_numpy(borrow(f"carried_{name}", shape)) for name, shape in shapes.items()]
         anchors, raw, weights = _split(given)
-        run(carry, worker_count(), gains, anchors, raw, weights, _flat(Activated, out))
+        corrections = borrow("corrections", count * CHANNELS)
+        run(carry, worker_count(), gains, anchors, raw, weights, corrections, _flat(Activated, out))
         if any(ctx.needs_input_grad):
-            ctx.gains = gains
+            ctx.gains, ctx.corrections = gains, corrections
             ctx.save_for_backward(*given)
         return tuple(out)
 
@@ -137,8 +138,7 @@ class _Carry(torch.autograd.Function):
             torch.from_numpy(borrow(f"v_anchor_{i}", tuple(value.shape) if any(asked) else 0))
             for i, value in enumerate(saved[:3])
         ]
-        blocks = -(-len(saved[0]) // 16)
-        partial = borrow("v_weights", (-(-blocks // CHUNK), len(weights)))
+        partial = borrow("v_weights", (-(-len(saved[0]) // CHUNK), len(weights)))
         run(
             carry_backward,
             worker_count(),
@@ -146,9 +146,11 @@ class _Carry(torch.autograd.Function):
             anchors,
             raw,
             weights,
+            ctx.corrections,
             _flat(Activated, [value.contiguous() for value in given]),
             _flat(Raw, gradients),
             _flat(Anchored, v_anchors),
+            borrow("v_corrections", len(ctx.corrections)),
             partial.reshape(-1),
         )
         v_weights = torch.from_numpy(partial.sum(axis=0, dtype=np.float64).astype(np.float32))

@@ -1,7 +1,7 @@
 """From anchors, learned parameters and basis weights to activated Gaussians, and the gradient; sixteen at a time.
 
-A Gaussian's K corrections are summed as they lie in memory, 16 x CHANNELS numbers of a block at once, and only the sum
-is transposed to one vector per channel; the backward pass goes the other way.
+The K bases are most of the memory, so they are streamed: for a chunk of Gaussians their weighted sum is formed as they
+lie in memory, and only the sum is transposed to one vector for each channel. The backward pass goes the other way.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from studio.kernels.simd_memory import load, load3, load4, store, store3, store4
 from studio.kernels.splat_project import LOG2E, dot3, first_of_block, rotation_entries
 
 CHANNELS = 11  # corrections of position (3), rotation (4), colour (3), opacity (1)
-CHUNK = 64  # blocks of 16 Gaussians whose share in the gradient of the weights is summed at once
+CHUNK = 512  # Gaussians whose bases are streamed at once; their corrections stay in the first cache
 
 
 class Gains(NamedTuple):
@@ -66,17 +66,23 @@ class Activated(NamedTuple):
 
 
 @inlined
-def _corrections(raw: Raw, weights: Array, g: int, sums: Array, columns: Array) -> None:
-    """Σ weights · bases of 16 Gaussians, as they lie in memory (``sums``) and one channel after the other."""
-    stride = CHANNELS * raw.opacity_logits.size
-    for part in range(CHANNELS):
+def _correct(raw: Raw, weights: Array, first: int, end: int, corrections: Array) -> None:
+    """Write Σ weights · bases of the Gaussians [first, end), at least 16."""
+    stride, last = CHANNELS * raw.opacity_logits.size, CHANNELS * end - 16
+    for part in range((CHANNELS * (end - first) + 15) // 16):
+        i = min(CHANNELS * first + 16 * part, last)
         total = broadcast(np.float32(0.0))
         for basis in range(weights.size):
-            total = fma(load(raw.bases, basis * stride + CHANNELS * g + 16 * part), weights[basis], total)
-        store(sums, 16 * part, total)
+            total = fma(load(raw.bases, basis * stride + i), weights[basis], total)
+        store(corrections, i, total)
+
+
+@inlined
+def _to_columns(corrections: Array, g: int, columns: Array) -> None:
+    """The corrections of 16 Gaussians, one channel after the other."""
     for lane in range(16):
         for channel in range(CHANNELS):
-            columns[16 * channel + lane] = sums[CHANNELS * lane + channel]
+            columns[16 * channel + lane] = corrections[CHANNELS * (g + lane) + channel]
 
 
 @inlined
@@ -148,37 +154,49 @@ def _color(gains: Gains, raw: Raw, g: int, columns: Array) -> Vectors:
 
 
 @kernel
-def carry(worker: int, workers: int, gains: Gains, anchors: Anchored, raw: Raw, weights: Array, out: Activated) -> None:
-    """Fill ``out`` (Activated) from ``anchors`` (Anchored), ``raw`` (Raw) and ``weights`` [K]; N >= 16."""
+def carry(
+    worker: int,
+    workers: int,
+    gains: Gains,
+    anchors: Anchored,
+    raw: Raw,
+    weights: Array,
+    corrections: Array,
+    out: Activated,
+) -> None:
+    """Fill ``corrections`` [N * CHANNELS] from ``raw`` (Raw) and ``weights`` [K], and ``out`` (Activated); N >= 16."""
     count = raw.opacity_logits.size
-    blocks = (count + 15) // 16
-    sums, columns = np.empty(16 * CHANNELS, np.float32), np.empty(16 * CHANNELS, np.float32)
-    for block in range(worker * blocks // workers, (worker + 1) * blocks // workers):
-        g = first_of_block(block, count)
-        _corrections(raw, weights, g, sums, columns)
-        frame, size = load4(anchors.quats, 4 * g), load(anchors.stretch, g) * gains.unit
-        r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation_entries(frame)
-        x, y, z = _local(gains, raw, g, columns)
-        x, y, z = x * size, y * size, z * size
-        origin_x, origin_y, origin_z = load3(anchors.origins, 3 * g)
-        store3(
-            out.means,
-            3 * g,
-            origin_x + dot3(r00, r01, r02, x, y, z),
-            origin_y + dot3(r10, r11, r12, x, y, z),
-            origin_z + dot3(r20, r21, r22, x, y, z),
-        )
-        quat = load4(raw.quats, 4 * g)
-        unit = _scaled4(quat, _inverse_length4(quat))
-        q_w, q_x, q_y, q_z = _turned(frame, _corrected_quat(gains, unit, columns))
-        store4(out.quats, 4 * g, q_w, q_x, q_y, q_z)
-        a, b, c = load3(raw.log_scales, 3 * g)
-        largest = gains.largest
-        a, b, c = minimum(_exp(a), largest), minimum(_exp(b), largest), minimum(_exp(c), largest)
-        store3(out.scales, 3 * g, a * size, b * size, c * size)
-        store(out.opacities, g, _opacity(gains, raw, g, columns))
-        red, green, blue = _color(gains, raw, g, columns)
-        store3(out.colors, 3 * g, maximum(red, 0.0), maximum(green, 0.0), maximum(blue, 0.0))
+    blocks, chunks = (count + 15) // 16, (count + CHUNK - 1) // CHUNK
+    columns = np.empty(16 * CHANNELS, np.float32)
+    for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
+        end = min((chunk + 1) * CHUNK, count)
+        _correct(raw, weights, min(chunk * CHUNK, count - 16), end, corrections)
+        for block in range(chunk * (CHUNK // 16), min((chunk + 1) * (CHUNK // 16), blocks)):
+            g = first_of_block(block, count)
+            _to_columns(corrections, g, columns)
+            frame, size = load4(anchors.quats, 4 * g), load(anchors.stretch, g) * gains.unit
+            r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation_entries(frame)
+            x, y, z = _local(gains, raw, g, columns)
+            x, y, z = x * size, y * size, z * size
+            origin_x, origin_y, origin_z = load3(anchors.origins, 3 * g)
+            store3(
+                out.means,
+                3 * g,
+                origin_x + dot3(r00, r01, r02, x, y, z),
+                origin_y + dot3(r10, r11, r12, x, y, z),
+                origin_z + dot3(r20, r21, r22, x, y, z),
+            )
+            quat = load4(raw.quats, 4 * g)
+            unit = _scaled4(quat, _inverse_length4(quat))
+            q_w, q_x, q_y, q_z = _turned(frame, _corrected_quat(gains, unit, columns))
+            store4(out.quats, 4 * g, q_w, q_x, q_y, q_z)
+            a, b, c = load3(raw.log_scales, 3 * g)
+            largest = gains.largest
+            a, b, c = minimum(_exp(a), largest), minimum(_exp(b), largest), minimum(_exp(c), largest)
+            store3(out.scales, 3 * g, a * size, b * size, c * size)
+            store(out.opacities, g, _opacity(gains, raw, g, columns))
+            red, green, blue = _color(gains, raw, g, columns)
+            store3(out.colors, 3 * g, maximum(red, 0.0), maximum(green, 0.0), maximum(blue, 0.0))
 
 
 @inlined
@@ -206,24 +224,32 @@ def _matrix_to_quat_gradient(q: Vectors, p: Vectors, v: Vectors) -> Vectors:
 
 
 @inlined
-def _basis_gradients(
-    raw: Raw, weights: Array, g: int, stale: int, columns: Array, sums: Array, v_bases: Array, totals: Array
-) -> None:
-    """From the gradients of 16 Gaussians' corrections (``columns``) to those of the bases and of the weights.
-
-    ``totals`` [K * 16] sums the latter; the first ``stale`` Gaussians are already in it.
-    """
-    stride = CHANNELS * raw.opacity_logits.size
+def _from_columns(columns: Array, g: int, corrections: Array) -> None:
     for lane in range(16):
         for channel in range(CHANNELS):
-            sums[CHANNELS * lane + channel] = columns[16 * channel + lane]
-    for part in range(CHANNELS):
-        v = load(sums, 16 * part)
-        fresh = select(lane_numbers() >= np.float32(CHANNELS * stale - 16 * part), v, 0.0)
-        for basis in range(weights.size):
-            at = basis * stride + CHANNELS * g + 16 * part
-            store(totals, 16 * basis, fma(load(raw.bases, at), fresh, load(totals, 16 * basis)))
-            store(v_bases, at, v * weights[basis])
+            corrections[CHANNELS * (g + lane) + channel] = columns[16 * channel + lane]
+
+
+@inlined
+def _basis_gradients(
+    raw: Raw, weights: Array, first: int, end: int, v_corrections: Array, v_bases: Array, v_weights: Array, row: int
+) -> None:
+    """From the gradients of the corrections of the Gaussians [first, end) to those of the bases and of the weights.
+
+    The last vector may reach back to numbers that were taken before; they do not count twice in the sums.
+    """
+    stride, last = CHANNELS * raw.opacity_logits.size, CHANNELS * end - 16
+    for basis in range(weights.size):
+        total, at = broadcast(np.float32(0.0)), basis * stride
+        for i in range(CHANNELS * first, last + 1, 16):
+            v = load(v_corrections, i)
+            total = fma(load(raw.bases, at + i), v, total)
+            store(v_bases, at + i, v * weights[basis])
+        taken = (CHANNELS * (end - first)) // 16 * 16 + CHANNELS * first
+        v = load(v_corrections, last)
+        store(v_bases, at + last, v * weights[basis])
+        fresh = select(lane_numbers() >= np.float32(taken - last), v, 0.0)
+        v_weights[row + basis] = lane_sum(fma(load(raw.bases, at + last), fresh, total))
 
 
 @kernel
@@ -234,26 +260,26 @@ def carry_backward(
     anchors: Anchored,
     raw: Raw,
     weights: Array,
+    corrections: Array,
     given: Activated,
     gradients: Raw,
     v_anchors: Anchored,
+    v_corrections: Array,
     v_weights: Array,
 ) -> None:
     """Carry ``given`` (gradients of Activated) back to ``gradients`` (of Raw), ``v_anchors`` and ``v_weights``.
 
-    ``v_weights`` [chunks * K] holds a partial sum for each CHUNK of blocks, so that the result does not depend on the
-    number of workers. Empty arrays in ``v_anchors`` mean that nobody asks.
+    ``corrections`` [N * CHANNELS] are those of ``carry``; ``v_corrections`` is as large. ``v_weights`` [chunks * K]
+    holds a partial sum for each chunk, so that the result does not depend on the number of workers. Empty arrays in
+    ``v_anchors`` mean that nobody asks.
     """
     count = raw.opacity_logits.size
-    blocks, bases = (count + 15) // 16, weights.size
-    chunks = (blocks + CHUNK - 1) // CHUNK
-    sums, columns = np.empty(16 * CHANNELS, np.float32), np.empty(16 * CHANNELS, np.float32)
-    totals = np.empty(16 * bases, np.float32)
+    blocks, chunks = (count + 15) // 16, (count + CHUNK - 1) // CHUNK
+    columns = np.empty(16 * CHANNELS, np.float32)
     for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
-        totals[:] = np.float32(0.0)
-        for block in range(chunk * CHUNK, min((chunk + 1) * CHUNK, blocks)):
+        for block in range(chunk * (CHUNK // 16), min((chunk + 1) * (CHUNK // 16), blocks)):
             g = first_of_block(block, count)
-            _corrections(raw, weights, g, sums, columns)
+            _to_columns(corrections, g, columns)
             frame, stretch = load4(anchors.quats, 4 * g), load(anchors.stretch, g)
             size = stretch * gains.unit
             r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation_entries(frame)
@@ -319,6 +345,7 @@ def carry_backward(
             store(columns, 128, v_green * gains.color)
             store(columns, 144, v_blue * gains.color)
             store(columns, 160, v_logit * gains.opacity)
-            _basis_gradients(raw, weights, g, 16 * block - g, columns, sums, gradients.bases, totals)
-        for basis in range(bases):
-            v_weights[chunk * bases + basis] = lane_sum(load(totals, 16 * basis))
+            _from_columns(columns, g, v_corrections)
+        first, end = chunk * CHUNK, min((chunk + 1) * CHUNK, count)
+        row = chunk * weights.size
+        _basis_gradients(raw, weights, first, end, v_corrections, gradients.bases, v_weights, row)
