@@ -167,7 +167,7 @@ def _compared(
             codes = avatar.codes if track is None else track.codes[key[0]]
             behind = behind_person(avatar, capture, key[1])
             truth = photo_over(frame, behind)
-            image = to_uint8(avatar.render(frame.camera, codes).over(behind)[0].numpy())
+            image = avatar.render(frame.camera, codes).pixels(behind)[0]
             masks = _masks(avatar, frame, codes)
             report.add(truth, image, masks)
             if track is None:

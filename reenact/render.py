@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from reenact.backgrounds import background
 from reenact.camera_paths import CameraPathConfig, camera_path, fitted, repeated
@@ -23,6 +24,7 @@ from studio.cameras import Camera
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.folders import MANIFEST, Manifest, content_hash, require_new, write_json
+from studio.kernels.workers import undivided, worker_count
 from studio.logs import progress
 from studio.media.audio import write_wav
 from studio.media.images import to_uint8, write_image
@@ -104,11 +106,39 @@ def render(
     return _render_images(avatar, driving, cameras, out, config, resume)
 
 
-def render_frames(avatar: Avatar, codes: Codes, cameras: Camera) -> Iterator[RenderOutput]:
-    """The avatar in each state (batch [T]) from its camera (T cameras), one at a time."""
-    for index in range(len(cameras)):
+def render_frames(
+    avatar: Avatar,
+    codes: Codes,  # batch [T]
+    cameras: Camera,  # T
+    develop: Callable[[RenderOutput], np.ndarray],
+) -> Iterator[np.ndarray]:
+    """What ``develop`` makes of the avatar in each state from its camera, in order.
+
+    On a CPU each core draws a frame of its own: sharing every frame out among them would leave cores waiting.
+    """
+
+    def draw(index: int) -> np.ndarray:
         with torch.inference_mode():
-            yield avatar.render(cameras[index], codes[index])
+            return develop(avatar.render(cameras[index], codes[index]))
+
+    def draw_alone(index: int) -> np.ndarray:
+        with undivided():
+            return draw(index)
+
+    if torch.cuda.is_available():
+        yield from map(draw, range(len(cameras)))
+        return
+    cores = worker_count()
+    pool, waiting = ThreadPoolExecutor(cores, thread_name_prefix="frame"), deque[Future[np.ndarray]]()
+    try:
+        for index in range(len(cameras)):
+            waiting.append(pool.submit(draw_alone, index))
+            if len(waiting) > cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _cameras(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config: RenderConfig) -> Camera:
@@ -137,9 +167,9 @@ def _render_mp4(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, co
     behind = background(config.background, avatar, *size)
     options: dict[str, Any] = {"quality": config.quality, "metadata": {"comment": PROVENANCE}}
     with VideoWriter(out, driving.track.fps, size, audio=driving.audio, **options) as writer:
-        images = render_frames(avatar, driving.track.codes, cameras)
+        images = render_frames(avatar, driving.track.codes, cameras, lambda frame: frame.pixels(behind)[0])
         for image in progress(images, f"render {out.name}", total=len(cameras)):
-            writer.write(_opaque(image, behind))
+            writer.write(image)
     manifest = _manifest(avatar, driving, cameras, config)
     files = {out.name: content_hash(out)}
     write_json(note, dataclasses.asdict(dataclasses.replace(manifest, files=files)))
@@ -154,9 +184,11 @@ def _render_images(
     behind = background(config.background, avatar, cameras.width, cameras.height)
     names = [out / f"{index:06d}.png" for index in range(len(cameras))]
     missing = [index for index, name in enumerate(names) if not name.exists()]
-    images = render_frames(avatar, driving.track.codes[missing], cameras[missing]) if missing else iter(())
+    develop = _transparent if config.alpha else lambda frame: frame.pixels(behind)[0]
+    frames = (driving.track.codes[missing], cameras[missing], develop)
+    images = render_frames(avatar, *frames) if missing else iter(())
     for index, image in zip(missing, progress(images, f"render {out.name}", total=len(missing))):
-        _write_whole(names[index], _transparent(image) if config.alpha else _opaque(image, behind))
+        _write_whole(names[index], image)
     if driving.audio is not None:
         write_wav(out / "audio.wav", driving.audio)
     (out / _JOB).unlink()
@@ -209,10 +241,6 @@ def _manifest(avatar: Avatar, driving: Driving, cameras: Camera, config: RenderC
             "config": json.loads(json.dumps(dataclasses.asdict(config), default=str)),
         },
     )
-
-
-def _opaque(image: RenderOutput, behind: Tensor) -> np.ndarray:
-    return to_uint8(image.over(behind)[0].numpy())
 
 
 def _transparent(image: RenderOutput) -> np.ndarray:

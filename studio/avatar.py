@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
 from studio.cameras import Camera
@@ -32,6 +33,15 @@ class RenderOutput:
     ) -> Tensor:
         """The images [C, H, W, 3] composited over a background."""
         return self.rgb + (1 - self.alpha)[..., None] * background
+
+    def pixels(
+        self,
+        background: Tensor,  # as above
+    ) -> np.ndarray:
+        """The same as images to show or store, [C, H, W, 3] uint8."""
+        from studio.kernels.composite import composite_uint8  # the compiler need not be loaded to import an avatar
+
+        return composite_uint8(self.rgb, self.alpha, background)
 
 
 @runtime_checkable

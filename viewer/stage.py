@@ -65,7 +65,7 @@ class Stage:
         return picture
 
     def _over(self, camera: Camera, codes: Codes, behind: Tensor) -> np.ndarray:
-        return to_uint8(self._avatar.render(camera, codes).over(behind)[0].cpu().numpy())
+        return self._avatar.render(camera, codes).pixels(behind)[0]
 
 
 def backdrop(color: Color, width: int, height: int) -> Tensor:

@@ -168,7 +168,7 @@ class SplatAvatar:
     def preview(self) -> Any:
         """The resting state over its background (white where there is none), [H, W, 3] uint8."""
         background = torch.ones(3) if self.background is None else self.background
-        return to_uint8(self.render(self.camera, self.codes).over(background)[0].numpy())
+        return self.render(self.camera, self.codes).pixels(background)[0]
 
 
 def load(folder: Path, kernels: str) -> SplatAvatar:

@@ -14,7 +14,7 @@ LANES = 16
 
 FLOAT, INT32, INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
-INTEGERS = ir.VectorType(INT32, LANES)
+INTEGERS, BYTES = ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(8), LANES)
 MASK = ir.VectorType(ir.IntType(1), LANES)
 FLAGS = ("nsz", "arcp", "afn")
 

@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from studio.kernels.simd_emit import (
+    BYTES,
     INT32,
     INT64,
     INTEGERS,
@@ -89,6 +90,21 @@ def store4(typing: Any, array: Any, index: Any, w: Any, x: Any, y: Any, z: Any) 
 
 
 load3, load4 = _interleaved_load(3), _interleaved_load(4)
+
+
+@operation
+def store3_bytes(typing: Any, array: Any, index: Any, x: Any, y: Any, z: Any) -> Any:
+    """Write three columns of values 0 ≤ v < 256, cut to whole numbers, as 16 consecutive rows of 3 bytes (uint8)."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], BYTES)
+        for number in range(3):
+            lanes = [(place % 3) * LANES + place // 3 for place in range(number * LANES, (number + 1) * LANES)]
+            whole = builder.fptosi(gather_lanes(builder, args[2:], lanes), INTEGERS)
+            builder.store(builder.trunc(whole, BYTES), builder.gep(pointer, [ir.Constant(INT64, number)])).align = 1
+        return context.get_dummy_value()
+
+    return types.void(array, index, x, y, z), emit
 
 
 def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:

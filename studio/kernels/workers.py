@@ -7,10 +7,11 @@ OpenMP layer kills forked children, and it compiles three times slower.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,12 +47,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
 
 
+_own = threading.local()
+
+
+@contextlib.contextmanager
+def undivided() -> Iterator[None]:
+    """Kernels that this thread calls inside are not split over workers: other threads have whole tasks of their own."""
+    before = getattr(_own, "undivided", False)
+    _own.undivided = True
+    try:
+        yield
+    finally:
+        _own.undivided = before
+
+
 def worker_count() -> int:
-    """How many workers a kernel is split over: STUDIO_THREADS, or the cores this process may use.
+    """How many workers a kernel is split over: STUDIO_THREADS, or the cores this process may use; 1 in ``undivided``.
 
     Raises:
         StudioError: STUDIO_THREADS is not a positive whole number.
     """
+    if getattr(_own, "undivided", False):
+        return 1
     wish = os.environ.get("STUDIO_THREADS", "").strip()
     if not wish:
         return _available_cores()
@@ -62,6 +79,7 @@ def worker_count() -> int:
     return int(wish)
 
 
+@functools.cache
 def _available_cores() -> int:
     """Cores of the affinity mask, or fewer where a container's quota (cgroup v2) allows fewer."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
