@@ -93,8 +93,6 @@ class SplatField(nn.Module):
         gains = Gains(
             self.unit, _POSITION_GAIN, _ROTATION_GAIN, _COLOR_GAIN, _OPACITY_GAIN, largest=_MOST_STRETCHED_AXIS
         )
-        corrections = (self.weights(components) @ self.bases).view(-1, len(self), CHANNELS)
-        chosen = corrections.gather(0, parts[None, :, None].expand(1, -1, CHANNELS)).flatten(1)
-        raw = (self.offsets, self.quats, self.log_scales, self.opacity_logits, self.colors, chosen)
+        raw = (self.offsets, self.quats, self.log_scales, self.opacity_logits, self.colors, self.bases)
         anchored = (anchors.origins, anchors.quats, anchors.stretch)
-        return Gaussians(*carry_splats(gains, anchored, raw, chosen.new_ones(1)))
+        return Gaussians(*carry_splats(gains, anchored, raw, self.weights(components), parts))

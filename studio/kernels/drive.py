@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from studio.errors import StudioError
 from studio.kernels.backends import choose_kernels
 from studio.kernels.buffers import borrow
-from studio.kernels.drive_carry import CHANNELS, CHUNK, Activated, Gains, Raw, carry, carry_backward
+from studio.kernels.drive_carry import CHANNELS, CHUNK, Activated, Blend, Gains, Raw, carry, carry_backward
 from studio.kernels.drive_pose import (
     LEAST_STRETCH,
     MOST_STRETCH,
@@ -84,29 +85,30 @@ def carry_splats(
     raw: tuple[
         Tensor, ...
     ],  # offsets [N, 3], quats [N, 4], log_scales [N, 3], opacity_logits [N], colors [N, 3], bases
-    weights: Tensor,  # [K] of the bases [K, N * CHANNELS]
+    weights: Tensor,  # [P, K] of the bases, for each part of the head
+    parts: Tensor,  # [N] int64, which row of the weights a Gaussian takes
     kernels: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The Gaussians that hang on anchors: means, quats, scales, opacities and colours, as ``rasterize_splats`` wants.
 
-    With c = weights · bases (corrections of position, rotation, colour and opacity, times their ``gains``) and s = unit
-    · stretch: mean = origin + s R (offset + c), quat = frame · (quat/|quat| + c), scale = s · min(exp(log_scale),
-    largest), opacity = sigmoid(logit + c), colour = max(0, colour + c). Gradients flow to all tensors and repeat bit by
-    bit. float64 tensors go through the plain torch form that CUDA takes.
+    With c = weights[part] · bases (corrections of position, rotation, colour and opacity, times their ``gains``) and
+    s = unit · stretch: mean = origin + s R (offset + c), quat = frame · (quat/|quat| + c), scale = s · min(largest,
+    exp(log_scale)), opacity = sigmoid(logit + c), colour = max(0, colour + c). Gradients flow to all tensors and repeat
+    bit by bit. float64 tensors go through the plain torch form that CUDA takes.
 
     Raises:
         StudioError: shapes do not fit together, or ``kernels`` is not available.
     """
     count = len(raw[0])
-    expected = [(count, 3), (count, 4), (count, 3), (count,), (count, 3), (len(weights), count * CHANNELS)]
-    expected += [(count, 3), (count, 4), (count,)]
-    if (got := [tuple(value.shape) for value in (*raw, *anchors)]) != expected:
+    expected = [(count, 3), (count, 4), (count, 3), (count,), (count, 3), (weights.shape[-1], count * CHANNELS)]
+    expected += [(count, 3), (count, 4), (count,), (count,)]
+    if (got := [tuple(value.shape) for value in (*raw, *anchors, parts)]) != expected:
         raise StudioError("Gaussians and their anchors do not fit together", got=got, expected=expected)
     chosen = choose_kernels(kernels, raw[0].device)
     if chosen == "cuda" or count < LEAST or raw[0].dtype != torch.float32:
-        means, quats, scales, opacities, colors = carry_reference(gains, anchors, raw, weights)
+        means, quats, scales, opacities, colors = carry_reference(gains, anchors, raw, weights, parts)
     else:
-        means, quats, scales, opacities, colors = _Carry.apply(gains, *anchors, *raw, weights)
+        means, quats, scales, opacities, colors = _Carry.apply(gains, parts, *anchors, *raw, weights)
     return means, quats, scales, opacities, colors
 
 
@@ -114,52 +116,53 @@ class _Carry(torch.autograd.Function):
     """The CPU kernels as one differentiable operation."""
 
     @staticmethod
-    def forward(ctx: Any, gains: Gains, *given: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, gains: Gains, parts: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         given = tuple(value.detach().contiguous() for value in given)
         count = len(given[0])
         shapes = {"means": (count, 3), "quats": (count, 4), "scales": (count, 3), "opacities": (count,)}
         shapes["colors"] = (count, 3)
         out = [torch.from_numpy(borrow(f"carried_{name}", shape)) for name, shape in shapes.items()]
-        anchors, raw, weights = _split(given)
+        anchors, raw, blend = _split(given, parts)
         corrections = borrow("corrections", count * CHANNELS)
-        run(carry, worker_count(), gains, anchors, raw, weights, corrections, _flat(Activated, out))
+        run(carry, worker_count(), gains, anchors, raw, blend, corrections, _flat(Activated, out))
         if any(ctx.needs_input_grad):
             ctx.gains, ctx.corrections = gains, corrections
-            ctx.save_for_backward(*given)
+            ctx.save_for_backward(*given, parts)
         return tuple(out)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
-        saved, asked = ctx.saved_tensors, ctx.needs_input_grad[1:4]
-        anchors, raw, weights = _split(saved)
+        *saved, parts = ctx.saved_tensors
+        asked = ctx.needs_input_grad[2:5]
+        anchors, raw, blend = _split(saved, parts)
         gradients = [torch.from_numpy(borrow(f"v_raw_{i}", tuple(value.shape))) for i, value in enumerate(saved[3:9])]
         v_anchors = [
             torch.from_numpy(borrow(f"v_anchor_{i}", tuple(value.shape) if any(asked) else 0))
             for i, value in enumerate(saved[:3])
         ]
-        partial = borrow("v_weights", (-(-len(saved[0]) // CHUNK), len(weights)))
+        partial = borrow("v_weights", (-(-len(saved[0]) // CHUNK), len(blend.weights)))
         run(
             carry_backward,
             worker_count(),
             ctx.gains,
             anchors,
             raw,
-            weights,
+            blend,
             ctx.corrections,
             _flat(Activated, [value.contiguous() for value in given]),
             _flat(Raw, gradients),
             _flat(Anchored, v_anchors),
-            borrow("v_corrections", len(ctx.corrections)),
             partial.reshape(-1),
         )
-        v_weights = torch.from_numpy(partial.sum(axis=0, dtype=np.float64).astype(np.float32))
-        return (None, *(v if ask else None for v, ask in zip(v_anchors, asked)), *gradients, v_weights)
+        v_weights = torch.from_numpy(partial.sum(axis=0, dtype=np.float64).astype(np.float32)).view_as(saved[9])
+        return (None, None, *(v if ask else None for v, ask in zip(v_anchors, asked)), *gradients, v_weights)
 
 
 def _flat(kind: Any, tensors: Any) -> Any:
     return kind(*(value.numpy().reshape(-1) for value in tensors))
 
 
-def _split(tensors: tuple[Tensor, ...]) -> tuple[Anchored, Raw, np.ndarray]:
-    return _flat(Anchored, tensors[:3]), _flat(Raw, tensors[3:9]), tensors[9].numpy()
+def _split(tensors: Sequence[Tensor], parts: Tensor) -> tuple[Anchored, Raw, Blend]:
+    blend = Blend(tensors[9].numpy().reshape(-1), parts.numpy())
+    return _flat(Anchored, tensors[:3]), _flat(Raw, tensors[3:9]), blend

@@ -2,6 +2,7 @@
 
 The K bases are most of the memory, so they are streamed: for a chunk of Gaussians their weighted sum is formed as they
 lie in memory, and only the sum is transposed to one vector for each channel. The backward pass goes the other way.
+Gaussians belong to one of P parts of the head, each with K weights of its own.
 """
 
 from __future__ import annotations
@@ -55,6 +56,13 @@ class Raw(NamedTuple):
     bases: np.ndarray  # [K * N * CHANNELS]
 
 
+class Blend(NamedTuple):
+    """How the bases are weighted."""
+
+    weights: np.ndarray  # [P * K]
+    parts: np.ndarray  # [N] int64, which row of the weights a Gaussian takes
+
+
 class Activated(NamedTuple):
     """Gaussians as the rasteriser takes them, flat float32; also used for gradients."""
 
@@ -66,14 +74,21 @@ class Activated(NamedTuple):
 
 
 @inlined
-def _correct(raw: Raw, weights: Array, first: int, end: int, corrections: Array) -> None:
+def _correct(raw: Raw, blend: Blend, first: int, end: int, corrections: Array) -> None:
     """Write Σ weights · bases of the Gaussians [first, end), at least 16."""
-    stride, last = CHANNELS * raw.opacity_logits.size, CHANNELS * end - 16
-    for part in range((CHANNELS * (end - first) + 15) // 16):
-        i = min(CHANNELS * first + 16 * part, last)
-        total = broadcast(np.float32(0.0))
-        for basis in range(weights.size):
-            total = fma(load(raw.bases, basis * stride + i), weights[basis], total)
+    count, last, lanes = raw.opacity_logits.size, CHANNELS * end - 16, lane_numbers()
+    bases = raw.bases.size // (CHANNELS * count)
+    for vector in range((CHANNELS * (end - first) + 15) // 16):
+        i = min(CHANNELS * first + 16 * vector, last)
+        total, part = broadcast(np.float32(0.0)), -1
+        for g in range(i // CHANNELS, (i + 15) // CHANNELS + 1):
+            if blend.parts[g] != part:
+                part = blend.parts[g]
+                summed = broadcast(np.float32(0.0))
+                for basis in range(bases):
+                    value = load(raw.bases, basis * CHANNELS * count + i)
+                    summed = fma(value, blend.weights[part * bases + basis], summed)
+                total = select(lanes >= np.float32(CHANNELS * g - i), summed, total)
         store(corrections, i, total)
 
 
@@ -160,17 +175,17 @@ def carry(
     gains: Gains,
     anchors: Anchored,
     raw: Raw,
-    weights: Array,
+    blend: Blend,
     corrections: Array,
     out: Activated,
 ) -> None:
-    """Fill ``corrections`` [N * CHANNELS] from ``raw`` (Raw) and ``weights`` [K], and ``out`` (Activated); N >= 16."""
+    """Fill ``corrections`` [N * CHANNELS] and ``out`` (Activated); N >= 16."""
     count = raw.opacity_logits.size
     blocks, chunks = (count + 15) // 16, (count + CHUNK - 1) // CHUNK
     columns = np.empty(16 * CHANNELS, np.float32)
     for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
         end = min((chunk + 1) * CHUNK, count)
-        _correct(raw, weights, min(chunk * CHUNK, count - 16), end, corrections)
+        _correct(raw, blend, min(chunk * CHUNK, count - 16), end, corrections)
         for block in range(chunk * (CHUNK // 16), min((chunk + 1) * (CHUNK // 16), blocks)):
             g = first_of_block(block, count)
             _to_columns(corrections, g, columns)
@@ -224,32 +239,51 @@ def _matrix_to_quat_gradient(q: Vectors, p: Vectors, v: Vectors) -> Vectors:
 
 
 @inlined
-def _from_columns(columns: Array, g: int, corrections: Array) -> None:
-    for lane in range(16):
+def _split_by_part(columns: Array, blend: Blend, g: int, first: int, split: Array) -> None:
+    """Put the gradients of 16 Gaussians' corrections where those of their part are: ``split`` [P, CHUNK * CHANNELS].
+
+    Gaussians before ``first``, where the chunk begins, are the previous chunk's.
+    """
+    for lane in range(max(first - g, 0), 16):
         for channel in range(CHANNELS):
-            corrections[CHANNELS * (g + lane) + channel] = columns[16 * channel + lane]
+            split[blend.parts[g + lane], CHANNELS * (g + lane - first) + channel] = columns[16 * channel + lane]
 
 
 @inlined
 def _basis_gradients(
-    raw: Raw, weights: Array, first: int, end: int, v_corrections: Array, v_bases: Array, v_weights: Array, row: int
+    raw: Raw,
+    blend: Blend,
+    first: int,
+    end: int,
+    split: Array,
+    totals: Array,
+    v_bases: Array,
+    v_weights: Array,
+    row: int,
 ) -> None:
     """From the gradients of the corrections of the Gaussians [first, end) to those of the bases and of the weights.
 
-    The last vector may reach back to numbers that were taken before; they do not count twice in the sums.
+    ``totals`` [P, 16] is scratch; ``v_weights`` receives P * K sums from ``row`` on.
     """
-    stride, last = CHANNELS * raw.opacity_logits.size, CHANNELS * end - 16
-    for basis in range(weights.size):
-        total, at = broadcast(np.float32(0.0)), basis * stride
-        for i in range(CHANNELS * first, last + 1, 16):
-            v = load(v_corrections, i)
-            total = fma(load(raw.bases, at + i), v, total)
-            store(v_bases, at + i, v * weights[basis])
-        taken = (CHANNELS * (end - first)) // 16 * 16 + CHANNELS * first
-        v = load(v_corrections, last)
-        store(v_bases, at + last, v * weights[basis])
-        fresh = select(lane_numbers() >= np.float32(taken - last), v, 0.0)
-        v_weights[row + basis] = lane_sum(fma(load(raw.bases, at + last), fresh, total))
+    stride, size, parts = CHANNELS * raw.opacity_logits.size, CHANNELS * (end - first), split.shape[0]
+    bases = raw.bases.size // stride
+    for basis in range(bases):
+        at = basis * stride + CHANNELS * first
+        totals[:] = np.float32(0.0)
+        for i in range(0, size - 15, 16):
+            base, gradient = load(raw.bases, at + i), broadcast(np.float32(0.0))
+            for part in range(parts):
+                v = load(split[part], i)
+                gradient = fma(v, blend.weights[part * bases + basis], gradient)
+                store(totals[part], 0, fma(base, v, load(totals[part], 0)))
+            store(v_bases, at + i, gradient)
+        for i in range(size // 16 * 16, size):
+            v_bases[at + i] = np.float32(0.0)
+            for part in range(parts):
+                v_bases[at + i] += split[part, i] * blend.weights[part * bases + basis]
+                totals[part, 0] += split[part, i] * raw.bases[at + i]
+        for part in range(parts):
+            v_weights[row + part * bases + basis] = lane_sum(load(totals[part], 0))
 
 
 @kernel
@@ -259,24 +293,28 @@ def carry_backward(
     gains: Gains,
     anchors: Anchored,
     raw: Raw,
-    weights: Array,
+    blend: Blend,
     corrections: Array,
     given: Activated,
     gradients: Raw,
     v_anchors: Anchored,
-    v_corrections: Array,
     v_weights: Array,
 ) -> None:
     """Carry ``given`` (gradients of Activated) back to ``gradients`` (of Raw), ``v_anchors`` and ``v_weights``.
 
-    ``corrections`` [N * CHANNELS] are those of ``carry``; ``v_corrections`` is as large. ``v_weights`` [chunks * K]
-    holds a partial sum for each chunk, so that the result does not depend on the number of workers. Empty arrays in
-    ``v_anchors`` mean that nobody asks.
+    ``corrections`` [N * CHANNELS] are those of ``carry``. ``v_weights`` [chunks * P * K] holds a partial sum for each
+    chunk, so that the result does not depend on the number of workers. Empty arrays in ``v_anchors`` mean that nobody
+    asks.
     """
     count = raw.opacity_logits.size
     blocks, chunks = (count + 15) // 16, (count + CHUNK - 1) // CHUNK
-    columns = np.empty(16 * CHANNELS, np.float32)
+    bases = raw.bases.size // (CHANNELS * count)
+    parts = blend.weights.size // max(bases, 1)
+    columns, split = np.empty(16 * CHANNELS, np.float32), np.empty((parts, CHUNK * CHANNELS), np.float32)
+    totals = np.empty((parts, 16), np.float32)
     for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
+        first, end = chunk * CHUNK, min((chunk + 1) * CHUNK, count)
+        split[:] = np.float32(0.0)
         for block in range(chunk * (CHUNK // 16), min((chunk + 1) * (CHUNK // 16), blocks)):
             g = first_of_block(block, count)
             _to_columns(corrections, g, columns)
@@ -345,7 +383,7 @@ def carry_backward(
             store(columns, 128, v_green * gains.color)
             store(columns, 144, v_blue * gains.color)
             store(columns, 160, v_logit * gains.opacity)
-            _from_columns(columns, g, v_corrections)
-        first, end = chunk * CHUNK, min((chunk + 1) * CHUNK, count)
-        row = chunk * weights.size
-        _basis_gradients(raw, weights, first, end, v_corrections, gradients.bases, v_weights, row)
+            if bases > 0:
+                _split_by_part(columns, blend, g, first, split)
+        row = chunk * blend.weights.size
+        _basis_gradients(raw, blend, first, end, split, totals, gradients.bases, v_weights, row)

@@ -16,12 +16,14 @@ def carry_reference(
     gains: Gains,
     anchors: tuple[Tensor, Tensor, Tensor],  # origins [N, 3], quats [N, 4], stretch [N]
     raw: tuple[Tensor, ...],  # offsets, quats, log_scales, opacity_logits, colors, bases
-    weights: Tensor,  # [K]
+    weights: Tensor,  # [P, K]
+    parts: Tensor,  # [N]
 ) -> tuple[Tensor, ...]:
     """Same arguments and results as ``carry_splats``, in the dtype and on the device of its arguments."""
     origins, frames, stretch = anchors
     offsets, quats, log_scales, opacity_logits, colors, bases = raw
-    correction = (weights @ bases).view(len(offsets), -1)
+    by_part = (weights @ bases).unflatten(1, (len(offsets), -1))  # [P, N, CHANNELS]
+    correction = by_part[parts, torch.arange(len(parts), device=parts.device)]
     position, rotation, color, opacity = correction.split(CORRECTED, dim=-1)
     size = gains.unit * stretch[:, None]
     means = origins + turned(frames, (offsets + gains.position * position) * size)

@@ -17,8 +17,8 @@ from tests.studio.kernels.scenes import leaves, relative
 GAINS = Gains(unit=0.06, position=0.02, rotation=0.2, color=0.2, opacity=0.5, largest=0.25)
 
 
-def _case(count: int, bases: int, seed: int = 0) -> list[Tensor]:
-    """Anchors (3), raw parameters (6) and weights; some scales beyond the largest, some colours below zero."""
+def _case(count: int, bases: int, parts: int = 3, seed: int = 0) -> list[Tensor]:
+    """Anchors (3), raw parameters (6) and weights [P, K]; some scales beyond the largest, some colours below zero."""
     random = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -27,11 +27,19 @@ def _case(count: int, bases: int, seed: int = 0) -> list[Tensor]:
     anchors = [0.1 * normal(count, 3), torch.nn.functional.normalize(normal(count, 4), dim=-1)]
     anchors.append(0.6 + torch.rand(count, generator=random))
     raw = [0.1 * normal(count, 3), normal(count, 4), normal(count, 3) - 2, 3 * normal(count), normal(count, 3)]
-    return [*anchors, *raw, normal(bases, count * CHANNELS), torch.tanh(normal(bases))]
+    return [*anchors, *raw, normal(bases, count * CHANNELS), torch.tanh(normal(parts, bases))]
 
 
 def _carried(values: list[Tensor]) -> tuple[Tensor, ...]:
-    return carry_splats(GAINS, (values[0], values[1], values[2]), tuple(values[3:9]), values[9])
+    return carry_splats(GAINS, (values[0], values[1], values[2]), tuple(values[3:9]), values[9], _parts(values))
+
+
+def _parts(values: list[Tensor]) -> Tensor:
+    """Runs of one part, and stretches where it changes from Gaussian to Gaussian."""
+    count, parts = len(values[0]), len(values[9])
+    random = torch.Generator().manual_seed(count)
+    runs = torch.arange(count) // 40 % parts
+    return torch.where(torch.arange(count) % 150 < 90, runs, torch.randint(parts, (count,), generator=random))
 
 
 def _gradients(values: list[Tensor], seed: int = 1) -> tuple[Tensor, ...]:
@@ -41,9 +49,11 @@ def _gradients(values: list[Tensor], seed: int = 1) -> tuple[Tensor, ...]:
     return torch.autograd.grad(out, values, cotangents)
 
 
-@pytest.mark.parametrize(("count", "bases"), [(16, 3), (50, 16), (2500, 5), (40, 0)])
-def test_values_and_gradients_equal_the_reference(count: int, bases: int) -> None:
-    values = _case(count, bases)
+@pytest.mark.parametrize(
+    ("count", "bases", "parts"), [(16, 3, 1), (50, 16, 3), (512, 2, 2), (517, 4, 3), (2500, 5, 4), (40, 0, 3)]
+)
+def test_values_and_gradients_equal_the_reference(count: int, bases: int, parts: int) -> None:
+    values = _case(count, bases, parts)
     fast, exact = leaves(values, torch.float32), leaves(values, torch.float64)
     for found, expected in zip(_carried(fast), _carried(exact)):
         assert expected.dtype == torch.float64
@@ -54,9 +64,12 @@ def test_values_and_gradients_equal_the_reference(count: int, bases: int) -> Non
 
 def test_the_reference_gradient_is_the_derivative() -> None:
     values = leaves(_case(3, 2), torch.float64)
-    assert torch.autograd.gradcheck(
-        lambda *v: carry_reference(GAINS, (v[0], v[1], v[2]), tuple(v[3:9]), v[9]), values, atol=1e-6
-    )
+    parts = torch.tensor([1, 0, 2])
+
+    def carried(*v: Tensor) -> tuple[Tensor, ...]:
+        return carry_reference(GAINS, (v[0], v[1], v[2]), tuple(v[3:9]), v[9], parts)
+
+    assert torch.autograd.gradcheck(carried, values, atol=1e-6)
 
 
 def test_a_gaussian_by_hand() -> None:
@@ -76,7 +89,9 @@ def test_a_gaussian_by_hand() -> None:
         torch.tensor([0.1, 0.5, 0.2]).expand(count, 3),
         correction.repeat(count)[None],
     )
-    means, quats, scales, opacities, colors = carry_splats(GAINS, anchors, raw, torch.tensor([0.5]))
+    means, quats, scales, opacities, colors = carry_splats(
+        GAINS, anchors, raw, torch.tensor([[-1.0], [0.5]]), torch.ones(count, dtype=torch.int64)
+    )
     expected = {
         "means": (means, [1 - 0.12 * 0.2, 2 + 0.12 * 0.15, 3.0]),
         "quats": (quats, [half - 0.1 * half, 0.0, 0.0, half + 0.1 * half]),
@@ -89,7 +104,7 @@ def test_a_gaussian_by_hand() -> None:
 
 
 def test_few_gaussians_are_no_special_case() -> None:
-    values = _case(16, 4)
+    values = _case(16, 4, parts=1)
     whole = _carried(values)
     bases = values[8].view(4, 16, CHANNELS)[:, :5].reshape(4, -1)
     few = _carried([*(value[:5] for value in values[:8]), bases, values[9]])
