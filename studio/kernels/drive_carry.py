@@ -32,6 +32,7 @@ from studio.kernels.splat_project import LOG2E, dot3, first_of_block, rotation_e
 
 CHANNELS = 11  # corrections of position (3), rotation (4), colour (3), opacity (1)
 CHUNK = 512  # Gaussians whose bases are streamed at once; their corrections stay in the first cache
+_SPLIT = CHUNK * CHANNELS  # numbers of one part in what ``_split_by_part`` writes
 
 
 class Gains(NamedTuple):
@@ -240,13 +241,14 @@ def _matrix_to_quat_gradient(q: Vectors, p: Vectors, v: Vectors) -> Vectors:
 
 @inlined
 def _split_by_part(columns: Array, blend: Blend, g: int, first: int, split: Array) -> None:
-    """Put the gradients of 16 Gaussians' corrections where those of their part are: ``split`` [P, CHUNK * CHANNELS].
+    """Put the gradients of 16 Gaussians' corrections where those of their part are: ``split`` [P * _SPLIT].
 
     Gaussians before ``first``, where the chunk begins, are the previous chunk's.
     """
     for lane in range(max(first - g, 0), 16):
+        at = _SPLIT * blend.parts[g + lane] + CHANNELS * (g + lane - first)
         for channel in range(CHANNELS):
-            split[blend.parts[g + lane], CHANNELS * (g + lane - first) + channel] = columns[16 * channel + lane]
+            split[at + channel] = columns[16 * channel + lane]
 
 
 @inlined
@@ -263,9 +265,9 @@ def _basis_gradients(
 ) -> None:
     """From the gradients of the corrections of the Gaussians [first, end) to those of the bases and of the weights.
 
-    ``totals`` [P, 16] is scratch; ``v_weights`` receives P * K sums from ``row`` on.
+    ``totals`` [P * 16] is scratch; ``v_weights`` receives P * K sums from ``row`` on.
     """
-    stride, size, parts = CHANNELS * raw.opacity_logits.size, CHANNELS * (end - first), split.shape[0]
+    stride, size, parts = CHANNELS * raw.opacity_logits.size, CHANNELS * (end - first), totals.size // 16
     bases = raw.bases.size // stride
     for basis in range(bases):
         at = basis * stride + CHANNELS * first
@@ -273,17 +275,17 @@ def _basis_gradients(
         for i in range(0, size - 15, 16):
             base, gradient = load(raw.bases, at + i), broadcast(np.float32(0.0))
             for part in range(parts):
-                v = load(split[part], i)
+                v = load(split, _SPLIT * part + i)
                 gradient = fma(v, blend.weights[part * bases + basis], gradient)
-                store(totals[part], 0, fma(base, v, load(totals[part], 0)))
+                store(totals, 16 * part, fma(base, v, load(totals, 16 * part)))
             store(v_bases, at + i, gradient)
         for i in range(size // 16 * 16, size):
             v_bases[at + i] = np.float32(0.0)
             for part in range(parts):
-                v_bases[at + i] += split[part, i] * blend.weights[part * bases + basis]
-                totals[part, 0] += split[part, i] * raw.bases[at + i]
+                v_bases[at + i] += split[_SPLIT * part + i] * blend.weights[part * bases + basis]
+                totals[16 * part] += split[_SPLIT * part + i] * raw.bases[at + i]
         for part in range(parts):
-            v_weights[row + part * bases + basis] = lane_sum(load(totals[part], 0))
+            v_weights[row + part * bases + basis] = lane_sum(load(totals, 16 * part))
 
 
 @kernel
@@ -310,8 +312,8 @@ def carry_backward(
     blocks, chunks = (count + 15) // 16, (count + CHUNK - 1) // CHUNK
     bases = raw.bases.size // (CHANNELS * count)
     parts = blend.weights.size // max(bases, 1)
-    columns, split = np.empty(16 * CHANNELS, np.float32), np.empty((parts, CHUNK * CHANNELS), np.float32)
-    totals = np.empty((parts, 16), np.float32)
+    columns, split = np.empty(16 * CHANNELS, np.float32), np.empty(_SPLIT * parts, np.float32)
+    totals = np.empty(16 * parts, np.float32)
     for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
         first, end = chunk * CHUNK, min((chunk + 1) * CHUNK, count)
         split[:] = np.float32(0.0)
