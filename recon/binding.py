@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from recon.bust import interocular
-from studio.codes import Codes, CodeSpace
+from studio.codes import JOINT_SIZES, Codes
 from studio.heads.mediapipe_points import GROUPS, LIDS_LEFT, LIDS_RIGHT, LIPS
 from studio.heads.model import JOINTS, HeadModel
 from studio.kernels.drive import LEAST, LEAST_STRETCH, MOST_STRETCH, SkinnedPlaces
@@ -202,7 +202,8 @@ class Rig:
         self._head, self._corners, self._bary = head, head.faces[used], binding.bary
         _, area = triangle_frames(head.template[self._corners])
         self._rest_area = area.clamp(min=1e-12)
-        self._turns = head.joint_turns(_unit_codes(head.space)).flatten(1).numpy()
+        single = torch.eye(len(head.space) + sum(JOINT_SIZES.values()))  # one entry of ``Codes.vector`` at a time
+        self._turns = head.joint_turns(Codes.neutral(head.space, (len(single),)).with_vector(single)).flatten(1).numpy()
         self._pivots = head.joint_positions.numpy()
 
     @cached_property
@@ -240,10 +241,3 @@ class Rig:
         stretch = (area / self._rest_area).sqrt().clamp(LEAST_STRETCH, MOST_STRETCH)
         origins = (corners[self._triangle] * self._bary[..., None]).sum(dim=1)
         return Anchors(origins, matrix_to_quat(rotations)[self._triangle], stretch[self._triangle])
-
-
-def _unit_codes(space: CodeSpace) -> Codes:
-    """One state for each entry of ``Codes.vector``, in which that entry alone is 1."""
-    expression, jaw, neck, shift, eyes = torch.eye(len(space) + 15).split((len(space), 3, 3, 3, 6), dim=1)
-    still = Codes.neutral(space, (len(expression),))
-    return Codes(space, expression, jaw, neck, shift, eyes.unflatten(1, (2, 3)), still.head_to_world)
