@@ -60,7 +60,8 @@ def photometric_term(avatar: SplatAvatar, seen: Seen, codes: Codes) -> tuple[flo
     """Half the weighted mean squared error of a state (no batch), and its gradient [U] by a step."""
     step = torch.zeros(step_size(codes), requires_grad=True)
     state = advanced(codes, step)
-    gaussians = avatar.learned(avatar.rig.anchors(state), avatar.statistics.components(state))
+    components = avatar.statistics.components(state)
+    gaussians = avatar.learned(avatar.rig.anchors(state), components, avatar.binding.parts)
     image = avatar.render_gaussians(seen.camera, gaussians, state.head_to_world).over(seen.behind)
     cost = _half_error(image, seen)
     return float(cost.detach()), torch.autograd.grad(cost, step)[0]
