@@ -74,11 +74,24 @@ class Capture:
 
     def frame(self, timestep_index: int, camera_index: int = 0) -> Frame:
         """Read one image (and its matte) from disk. Raises StudioError when the file is missing or damaged."""
-        name = f"{self.cameras.ids[camera_index]}/{self.timestep_ids[timestep_index]}.png"
-        image = read_image(self.folder / "images" / name)
-        alpha_path = self.folder / "alpha" / name
-        alpha = read_image(alpha_path, gray=True) if alpha_path.exists() else None
+        image, path = self.image(timestep_index, camera_index), self._path("alpha", timestep_index, camera_index)
+        alpha = self.matte(timestep_index, camera_index) if path.exists() else None
         return Frame(image, alpha, self.cameras[camera_index], camera_index, timestep_index)
+
+    def image(self, timestep_index: int, camera_index: int = 0) -> np.ndarray:
+        """Read one image [H, W, 3] uint8. Raises StudioError when the file is missing or damaged."""
+        return read_image(self._path("images", timestep_index, camera_index))
+
+    def matte(self, timestep_index: int, camera_index: int = 0) -> np.ndarray:
+        """Read one matte [H, W] uint8. Raises StudioError when the file is missing or damaged."""
+        return read_image(self._path("alpha", timestep_index, camera_index), gray=True)
+
+    def is_matted(self, camera_index: int = 0) -> bool:
+        """Whether every image of a camera has a matte."""
+        return all(self._path("alpha", index, camera_index).exists() for index in range(len(self)))
+
+    def _path(self, kind: str, timestep_index: int, camera_index: int) -> Path:
+        return self.folder / kind / self.cameras.ids[camera_index] / f"{self.timestep_ids[timestep_index]}.png"
 
     def background(self, camera_index: int = 0) -> np.ndarray | None:
         """The static background [H, W, 3] uint8 that a camera sees, or None where it is not known."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from capture.landmarks import Landmarks, find_landmarks
+from capture.stored_images import StoredImages
 from capture.tracking.face_fit import FaceFit, Observation, begin, expression_precision, fit_frames, fit_shared
 from capture.tracking.gaps import fill_poses, fill_values
 from capture.tracking.gaze import find_gaze, gaze_channels
@@ -76,11 +77,11 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     fit, seen, precision = _fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
     errors = reprojection(basis, seen, fit)
     say(f"landmarks explained to {errors['all']['pixels']:.2f} pixels ({errors['all']['percent']:.2f} % of the eyes)")
-    frames = [capture.frame(int(index), config.camera) for index in known]
+    images = _images(capture, config.camera, known.tolist())
     provenance = {"expression": "landmarks", "eyes": "irises", "head": "landmarks", "neck": "not tracked"}
     mismatch = None
     if config.align:
-        patches = _face_patches([frame.image for frame in frames], part)
+        patches = _face_patches(images, part)
         fit, mismatch = align(patches, SkinPoints.sample(head, fit), fit, precision)
         # The skin tells how the head is turned; where lips and lids then are in the image, landmarks tell best.
         fit, _ = fit_frames(basis, seen, fit, hold_turns=True)
@@ -91,9 +92,8 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
         expression=fit.expression,
         head_to_world=rigid(fit.rotations, fit.translations),
     )
-    mattes = [frame.alpha for frame in frames if frame.alpha is not None]
-    if config.torso and len(mattes) == len(frames):
-        images = [frame.image for frame in frames]
+    if config.torso and capture.is_matted(config.camera):
+        mattes = StoredImages(lambda index: capture.matte(index, config.camera), known.tolist())
         person = head.with_identity(fit.identity)
         pivot = person.joint_positions[JOINTS.index("torso")]
         codes, followed = _with_torso(codes, images, mattes, part, pivot, camera.Ks[0])
@@ -112,8 +112,12 @@ def _landmarks(capture: Capture, camera: int) -> Landmarks:
     path = capture.folder / "landmarks.npz"
     if path.exists():
         return Landmarks.load(path)
-    frames = [capture.frame(index, camera).image for index in range(len(capture))]
-    return find_landmarks(lambda: iter(frames), len(frames), capture.fps or 1.0, named=str(capture.folder))
+    images = _images(capture, camera, range(len(capture)))
+    return find_landmarks(lambda: iter(images), len(images), capture.fps or 1.0, named=str(capture.folder))
+
+
+def _images(capture: Capture, camera: int, timesteps: Sequence[int]) -> StoredImages:
+    return StoredImages(lambda index: capture.image(index, camera), timesteps)
 
 
 def _fit_landmarks(
