@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from recon.avatars.splats import SplatAvatar
+from recon.code_fit_anchors import MovingAnchors
 from recon.code_fit_solve import Clip
 from recon.code_fit_term import Seen, difference, photometric_cost, photometric_information, photometric_term
 from recon.comparison import PHOTOMETRIC, behind_person, photo_over
@@ -29,7 +29,7 @@ from studio.captures import Capture
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.folders import content_hash, require_new
-from studio.kernels.workers import worker_count
+from studio.kernels.workers import undivided, worker_count
 from studio.logs import say
 
 _WINDOW = 128  # frames that are held in memory and solved together
@@ -149,6 +149,7 @@ class _Fitting:
         self.views = [every[index] for index in _spread(len(every), config.cameras)]
         self.cameras = _reduced(capture.cameras[self.views], config.size)
         self.behind = [behind_person(avatar, capture, view) for view in self.views]
+        self.anchors = MovingAnchors(avatar.head, avatar.binding, avatar.rig)
         self.landmarks = avatar.head.landmark_submodel()
         spreads = _spreads(track.codes)
         self.precision = config.prior / spreads.square()
@@ -170,15 +171,19 @@ class _Fitting:
         clip = Clip(self.codes[frames], self.information, self.precision, link, last)
         seen, before = list(self.pool.map(self.read, frames)), torch.empty(0)
         for _ in range(self.config.steps):
-            terms = self.pool.map(photometric_term, repeat(self.avatar), seen, _states(clip.trial))
-            costs, gradients = zip(*terms)
+            costs, gradients = zip(*self.pool.map(self._term, seen, _states(clip.trial)))
             clip.advance(torch.tensor(costs), torch.stack(gradients), self.weight)
             before = before if len(before) else clip.costs
         clip.settle(torch.tensor(list(self.pool.map(self._cost, seen, _states(clip.trial)))), self.weight)
         return clip.best, 2 * torch.stack((before, clip.costs)).numpy()
 
+    def _term(self, seen: Seen, codes: Codes) -> tuple[float, Tensor]:
+        with undivided():
+            return photometric_term(self.avatar, self.anchors, seen, codes)
+
     def _cost(self, seen: Seen, codes: Codes) -> float:
-        return photometric_cost(self.avatar, seen, codes)
+        with undivided():
+            return photometric_cost(self.avatar, seen, codes)
 
     def read(self, timestep: int) -> Seen:
         """What the cameras saw."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from recon.avatars.splats import SplatAvatar
+from recon.binding import Anchors
 from studio.cameras import Camera
 from studio.codes import Codes
 from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid
@@ -56,12 +58,17 @@ class Seen:
     camera: Camera
 
 
-def photometric_term(avatar: SplatAvatar, seen: Seen, codes: Codes) -> tuple[float, Tensor]:
-    """Half the weighted mean squared error of a state (no batch), and its gradient [U] by a step."""
+def photometric_term(
+    avatar: SplatAvatar,
+    anchors: Callable[[Codes], Anchors],  # those of the avatar, differentiable
+    seen: Seen,
+    codes: Codes,  # no batch
+) -> tuple[float, Tensor]:
+    """Half the weighted mean squared error of a state, and its gradient [U] by a step."""
     step = torch.zeros(step_size(codes), requires_grad=True)
     state = advanced(codes, step)
     components = avatar.statistics.components(state)
-    gaussians = avatar.learned(avatar.rig.anchors(state), components, avatar.binding.parts)
+    gaussians = avatar.learned(anchors(state), components, avatar.binding.parts)
     image = avatar.render_gaussians(seen.camera, gaussians, state.head_to_world).over(seen.behind)
     cost = _half_error(image, seen)
     return float(cost.detach()), torch.autograd.grad(cost, step)[0]

@@ -11,7 +11,9 @@ import torch
 
 from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
+from recon.binding import Rig, sample_surface
 from recon.code_fit import CodeFitConfig, fit_codes, fit_track
+from recon.code_fit_anchors import MovingAnchors
 from recon.code_fit_solve import clip_step, secant_update
 from recon.code_fit_term import POSE, Seen, advanced, difference, photometric_information, photometric_term, step_size
 from recon.comparison import PHOTOMETRIC
@@ -74,16 +76,40 @@ def test_the_gradient_is_that_of_the_image(avatar: SplatAvatar, capture: Capture
     other = advanced(codes, 0.02 * torch.randn(step_size(codes), generator=torch.Generator().manual_seed(1)))
     photos = avatar.render(cameras, other).over(behind)
     seen = Seen(photos, behind, torch.ones(2, 48, 48), cameras)
-    _, gradient = photometric_term(avatar, seen, codes)
+    _, gradient = photometric_term(avatar, avatar.rig.anchors, seen, codes)
     for unknown, width in ((1, 3e-3), (3, 3e-4), (4, 3e-4), (POSE + JAW, 3e-3), (POSE + BROW, 3e-3)):
         step = torch.zeros_like(gradient)
         step[unknown] = width
-        ahead, back = (photometric_term(avatar, seen, advanced(codes, sign * step))[0] for sign in (1, -1))
-        assert gradient[unknown] == pytest.approx((ahead - back) / (2 * width), rel=0.15, abs=1e-6)
+        ahead, back = (
+            photometric_term(avatar, avatar.rig.anchors, seen, advanced(codes, sign * step))[0] for sign in (1, -1)
+        )
+        assert gradient[unknown] == pytest.approx((ahead - back) / (2 * width), rel=0.3, abs=1e-6)
     widths = torch.full_like(gradient, 1e-2)
     information = photometric_information(avatar, seen, codes, widths)
     assert torch.allclose(information, information.T)
     assert float(torch.linalg.eigvalsh(information.double())[0]) > -1e-6 * float(information.diagonal().max())
+
+
+def test_the_quick_gradient_is_nearly_the_exact_one(head: HeadModel) -> None:
+    generator = torch.Generator().manual_seed(0)
+    blended = (1 + head.template @ torch.randn(3, 5, generator=generator) / 0.2).clamp(min=0.05)
+    person = replace(head.with_identity(torch.zeros(1)), skin_weights=blended / blended.sum(1, keepdim=True))
+    binding = sample_surface(person, torch.ones(len(person.faces)), 300, generator)
+    rig = Rig(person, binding)
+    quick = MovingAnchors(person, binding, rig)
+    vector = 0.2 * torch.rand(len(ARKIT52) + 15, generator=generator)
+    force, frame = torch.randn(300, 3, generator=generator), 0.01 * torch.randn(300, 4, generator=generator)
+    gradients = []
+    for pose in (rig.anchors, quick):
+        step = torch.cat((torch.zeros(POSE), vector)).requires_grad_()
+        anchors = pose(advanced(Codes.neutral(), step))
+        frames = anchors.quats * (anchors.quats[:, :1].sign() * rig.pose(Codes.neutral()).quats[:, :1].sign()).detach()
+        value = (anchors.origins * force).sum() + (frames * frame).sum()
+        gradients.append(torch.autograd.grad(value, step)[0][POSE:])
+    exact, found = gradients
+    assert torch.cosine_similarity(exact, found, dim=0) > 0.99
+    joints = slice(len(ARKIT52), None)
+    assert (exact - found)[joints].norm() < 0.1 * exact[joints].norm()
 
 
 def test_pose_and_jaw_come_back_from_the_pixels(avatar: SplatAvatar, mirror: Capture, track: CodeTrack) -> None:

@@ -1,0 +1,77 @@
+"""Anchors posed by the kernels, with a quick gradient to the codes.
+
+``Rig.anchors`` differentiates every triangle's frame and costs more than the image itself. Here an anchor is a small
+rigid body on blended joints: what joints do to it and where expressions carry it are differentiated, the tilt and
+stretch of its triangle by an expression are not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recon.binding import Anchors, Binding, Rig
+from studio.codes import Codes
+from studio.heads.model import JOINTS, HeadModel
+from studio.rotations import axis_angle_to_matrix, quat_multiply
+
+
+class MovingAnchors:
+    """The anchors of an avatar as a function of codes that may need gradients."""
+
+    def __init__(self, head: HeadModel, binding: Binding, rig: Rig) -> None:
+        corners, bary = head.faces[binding.faces], binding.bary[..., None]
+        self.head, self.rig = head, rig
+        self.rest = (head.template[corners] * bary).sum(1)  # [N, 3]
+        self.moves = torch.stack([(one[corners] * bary).sum(1) for one in head.expression_basis]).flatten(1)  # [E, 3 N]
+        self.weights = (head.skin_weights[corners] * bary).sum(1)  # [N, J]
+
+    def __call__(
+        self,
+        codes: Codes,  # no batch
+    ) -> Anchors:
+        """As ``Rig.anchors``."""
+        turns = axis_angle_to_matrix(self.head.joint_turns(codes))
+        shifts = torch.zeros(len(JOINTS), 3).index_add(
+            0, torch.tensor([JOINTS.index("torso")]), codes.neck_translation[None]
+        )
+        return Anchors(*_Posed.apply(self, codes, codes.expression, turns, shifts))
+
+    def gradients(
+        self, expression: Tensor, turns: Tensor, force: Tensor, frame: Tensor, quats: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From gradients of origins (``force`` [N, 3]) and frames [N, 4] to those of expression, turns and shifts."""
+        # A small rotation δ changes a frame q by ½ (0, δ) q.
+        torque = 0.5 * quat_multiply(frame, quats * quats.new_tensor((1, -1, -1, -1)))[:, 1:]
+        blended = (self.weights @ turns.flatten(1)).view(-1, 3, 3)
+        in_rest = (force[:, None] @ blended)[:, 0]
+        rest = self.rest + (expression @ self.moves).view(-1, 3)
+        shifts = self.weights.T @ force
+        arms = (self.weights.T @ (force[:, :, None] * rest[:, None]).flatten(1)).view(-1, 3, 3)
+        arms = arms - shifts[:, :, None] * self.head.joint_positions[:, None]
+        x, y, z = (self.weights.T @ torque).unbind(-1)
+        zero = torch.zeros_like(x)
+        skew = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=-1).view(-1, 3, 3)
+        return self.moves @ in_rest.flatten(), arms + 0.5 * skew @ turns, shifts
+
+
+class _Posed(torch.autograd.Function):
+    """Origins, frames and stretch; forward by ``Rig.pose``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, places: MovingAnchors, codes: Codes, expression: Tensor, turns: Tensor, shifts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        plain = Codes(codes.space, **{name: value.detach() for name, value in codes.tensors().items()})
+        anchors = places.rig.pose(plain)
+        ctx.places = places
+        ctx.save_for_backward(expression, turns, anchors.quats)
+        return anchors.origins, anchors.quats, anchors.stretch
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, force: Tensor, frame: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        expression, turns, quats = ctx.saved_tensors
+        return (None, None, *ctx.places.gradients(expression, turns, force, frame, quats))
