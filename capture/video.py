@@ -109,7 +109,7 @@ def ingest_video(source: Path, out: Path, config: IngestConfig | None = None) ->
     landmarks = found.in_window(window.corner, window.scale)
     with write_folder(out, _manifest(source, info, window, len(landmarks))) as folder:
         _write_images(folder, (window.cut(frame) for frame in frames()), landmarks)
-        write_cameras(folder / "cameras.json", _camera(info, window, landmarks))
+        write_cameras(folder / "cameras.json", window_camera(info.width, info.height, window, landmarks))
         landmarks.save(folder / LANDMARKS_FILE)
         sound = read_audio(source)
         if sound is None:
@@ -132,18 +132,21 @@ def choose_window(landmarks: Landmarks, width: int, height: int, size: int) -> W
     return Window(corner, side, size)
 
 
-def _camera(info: VideoInfo, window: Window, landmarks: Landmarks) -> Camera:
-    """The window's pinhole camera: world origin, looking along -z (y up); principal point of the whole video frame."""
+def window_camera(width: int, height: int, window: Window, landmarks: Landmarks) -> Camera:
+    """The pinhole camera of a window in a video of this size: world origin, looking along -z (y up).
+
+    The principal point is that of the whole video frame.
+    """
     from capture.tracking.focal import estimate_focal
     from capture.tracking.landmark_basis import LandmarkBasis
     from studio.heads import load_head
 
-    focal = focal_from_fov(_ASSUMED_FOV, max(info.width, info.height))
+    focal = focal_from_fov(_ASSUMED_FOV, max(width, height))
     whole = Camera(
         torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))[None],
-        intrinsics(focal, info.width, info.height)[None],
-        info.width,
-        info.height,
+        intrinsics(focal, width, height)[None],
+        width,
+        height,
         (CAMERA_ID,),
     )
     left, top = (float(value) for value in window.corner)

@@ -32,6 +32,7 @@ _LANDMARK_FLOOR = 0.003
 _NECK_FLOORS = {"neck_pose": 0.02, "neck_translation": 0.003}
 _NECK_FLOOR = 0.03  # of their combinations, whose entries have unit variance
 _KEPT_VARIANCE = 0.995
+_CARRY_RIDGE = 1e-4  # of components of unit variance
 _STEP = 0.01  # in a code, for central differences
 
 
@@ -139,7 +140,7 @@ class BasisWeights(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self._sizes = list(sizes)
+        self._sizes, self._hidden, self._bases = list(sizes), hidden, bases
         self.parts = nn.ModuleList(_network(size, hidden, bases, generator) for size in sizes)
 
     def forward(
@@ -149,6 +150,26 @@ class BasisWeights(nn.Module):
         """Weights [P, K]; bounded, so that the corrections are."""
         seen = components.split(self._sizes)
         return torch.stack([network(part) for network, part in zip(self.parts, seen, strict=True)]).tanh()
+
+    @torch.no_grad()
+    def carried_over(
+        self,
+        before: Tensor,  # [T, D] components of some frames, as the networks have seen them so far
+        after: Tensor,  # [T, D'] the same frames in components that were chosen anew
+        sizes: Sequence[int],  # components of each part, D' in all
+    ) -> BasisWeights:
+        """Networks on the new components that answer as these do; the first layers are solved by least squares."""
+        result = BasisWeights(sizes, self._hidden, self._bases, torch.Generator().manual_seed(0))
+        for old, new, x, z in zip(
+            self.parts, result.parts, before.split(self._sizes, -1), after.split(list(sizes), -1), strict=True
+        ):
+            assert isinstance(old, nn.Sequential)
+            assert isinstance(new, nn.Sequential)
+            rows = torch.cat((z, torch.ones(len(z), 1)), dim=1).double()
+            ridge = _CARRY_RIDGE * len(z) * torch.eye(rows.shape[1], dtype=torch.float64)
+            solved = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ old[0](x).double())
+            new.load_state_dict({**old.state_dict(), "0.weight": solved[:-1].T.float(), "0.bias": solved[-1].float()})
+        return result
 
 
 def _network(components: int, hidden: int, bases: int, generator: torch.Generator) -> nn.Sequential:

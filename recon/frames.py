@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -69,6 +70,11 @@ class Views:
             self._bytes -= self._held.popitem(last=False)[1].size()
         return view
 
+    def renew(self, capture: Capture, head: HeadModel, codes: Codes) -> None:
+        """Go on with a capture that has grown; what is held stays as it was read. Arguments as for the constructor."""
+        self.capture, self._codes = capture, codes
+        self._landmarks = head.landmark_submodel()
+
     def ahead(self, keys: Collection[Key], turns: float) -> tuple[int, int]:
         """How many images will be read when all keys are wanted several times, and the bytes that will be held more."""
         size = self._bytes // max(len(self._held), 1)
@@ -114,6 +120,14 @@ def region_masks(
         "mouth": hull(LIPS, _REGION_MARGIN),
         "eyes": hull(LIDS_LEFT, _REGION_MARGIN) | hull(LIDS_RIGHT, _REGION_MARGIN),
     }
+
+
+class Draws(Protocol):
+    """Which training image comes next, by its place in the list; ``drawn`` is how many came."""
+
+    drawn: int
+
+    def next(self) -> int: ...
 
 
 class Sampler:

@@ -22,7 +22,7 @@ from recon.corrections import CodeStatistics
 from recon.detail import blending_weights, with_levels
 from recon.field import FieldConfig, SplatField
 from recon.forecast import Outlook, step_work
-from recon.frames import Key, Sampler, View, Views
+from recon.frames import Draws, Key, Sampler, View, Views
 from recon.growth import GrowthConfig, blame, grow, grown_mean, with_binding
 from recon.initialise import make_binding
 from recon.loop import OnStep, fit
@@ -165,6 +165,7 @@ class SplatSession:
         samples = [self.views[key] for key in _spread(self.keys, _INITIAL_VIEWS) + _spread(unusual, _INITIAL_VIEWS)]
         count = config.growth.count(config.gaussians, 0, config.iterations)
         binding = make_binding(person, track.codes, samples, count, generator)
+        self._placed = binding  # on the whole head
         small, binding = compacted(person, binding)
         statistics = CodeStatistics.fit(track.codes[list(self.timesteps)], person, config.model.components)
         self.keys += [key for key in self.keys if rare[self.timesteps.index(key[0])]]
@@ -178,11 +179,14 @@ class SplatSession:
         self.rig = RigResiduals(capture.cameras[cameras], learned.unit)
         self.backdrop = Backdrop(self.views, cameras, self.timesteps, config.behind, config.seed)
         initial_colors(self.avatar, self.codes, samples)
-        self.sampler = Sampler(len(self.keys), config.seed)
-        self.optimizer = torch.optim.Adam(self._groups(), eps=self.config.rates.eps, fused=True)
+        self.sampler: Draws = Sampler(len(self.keys), config.seed)
+        self.optimizer = self._new_optimizer()
         self._best_psnr, self._best_step, self._stale = -math.inf, 0, 0
         self._best: dict[str, Tensor] = {}
         self._mean = self._copied("mean")
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self._groups(), eps=self.config.rates.eps, fused=True)
 
     def _groups(self) -> list[dict[str, object]]:
         rates = self.config.rates
@@ -209,10 +213,8 @@ class SplatSession:
 
     def step(self, step: int) -> float:
         """One optimisation step; returns the loss."""
-        progress = step / max(self.config.iterations - 1, 1)
-        scale = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
         for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * scale
+            group["lr"] = group["rate"] * self._rate(step)
         index = self.sampler.next()
         view = self.views[self.keys[index]]
         loss = self.loss(self.avatar, view, step)
@@ -220,12 +222,21 @@ class SplatSession:
         loss.backward()
         self.optimizer.step()
         if step % _MEAN_EVERY == 0:
-            pace = min(_MEAN_EVERY / (_MEAN_REACH * self.config.iterations), 1.0)
+            pace = min(_MEAN_EVERY / self._reach(step), 1.0)
             for name, value in self._state("mean").items():
                 self._mean[name].lerp_(value.detach(), pace)
         if self.config.growth.due(step + 1, self.config.iterations):
             self._grow(step + 1)
         return float(loss.detach())
+
+    def _rate(self, step: int) -> float:
+        """Learning rates at a step, relative to the first."""
+        progress = step / max(self.config.iterations - 1, 1)
+        return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def _reach(self, step: int) -> float:
+        """How many steps back the running mean of the parameters reaches."""
+        return _MEAN_REACH * self.config.iterations
 
     def _grow(self, done: int) -> None:
         """Split Gaussians where the training photos are missed most. Earlier states are dropped: they have fewer."""

@@ -105,6 +105,10 @@ class Viewer:
         """Where a browser finds it."""
         return address(self._config.host, self._server.get_port())
 
+    def redraw(self) -> None:
+        """The avatar itself has changed: new pictures for everybody."""
+        self._gallery.redraw()
+
     def close(self) -> None:
         """Stop playing, rendering and serving; browsers see the connection end."""
         if self._player is not None:

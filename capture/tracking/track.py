@@ -74,7 +74,7 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     camera = capture.cameras[config.camera]
     basis = LandmarkBasis.of(head)
     seen, depth_points = observe(part, basis, camera.Ks[0])
-    fit, seen, precision = _fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
+    fit, seen, precision = fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
     errors = reprojection(basis, seen, fit)
     say(f"landmarks explained to {errors['all']['pixels']:.2f} pixels ({errors['all']['percent']:.2f} % of the eyes)")
     images = _images(capture, config.camera, known.tolist())
@@ -96,9 +96,9 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
         mattes = StoredImages(lambda index: capture.matte(index, config.camera), known.tolist())
         person = head.with_identity(fit.identity)
         pivot = person.joint_positions[JOINTS.index("torso")]
-        codes, followed = _with_torso(codes, images, mattes, part, pivot, camera.Ks[0])
+        codes, followed = with_torso(codes, images, mattes, part, pivot, camera.Ks[0])
         provenance["neck"] = "brightness and outline of the torso" if followed else "not tracked"
-    codes = _everywhere(codes, known, len(landmarks))
+    codes = everywhere(codes, known, len(landmarks))
     codes = replace(codes, head_to_world=rigid_inverse(camera.viewmats) @ codes.head_to_world)
     extras = {"identity": fit.identity.numpy(), "landmarks": landmarks.points[..., :2]}
     track = CodeTrack(codes, capture.fps, torch.from_numpy(landmarks.valid), provenance, extras)
@@ -120,7 +120,7 @@ def _images(capture: Capture, camera: int, timesteps: Sequence[int]) -> StoredIm
     return StoredImages(lambda index: capture.image(index, camera), timesteps)
 
 
-def _fit_landmarks(
+def fit_landmarks(
     head: HeadModel, basis: LandmarkBasis, landmarks: Landmarks, seen: Observation, depth_points: Tensor, fps: float
 ) -> tuple[FaceFit, Observation, Tensor]:
     """Identity, and pose and expression of every frame; what was seen, with the gaze; precision of the expressions."""
@@ -149,7 +149,7 @@ def _face_patches(images: Sequence[np.ndarray], landmarks: Landmarks) -> Patches
     return Patches.cut(grays, corners, side, _FINE * face, _BROAD * face)
 
 
-def _with_torso(
+def with_torso(
     codes: Codes,
     images: Sequence[np.ndarray],
     mattes: Sequence[np.ndarray],
@@ -166,7 +166,7 @@ def _with_torso(
     return replace(codes, neck_pose=pose, neck_translation=translation), True
 
 
-def _everywhere(codes: Codes, known: np.ndarray, count: int) -> Codes:
+def everywhere(codes: Codes, known: np.ndarray, count: int) -> Codes:
     """Codes [count] with the frames between the known ones filled in."""
     tensors = {name: fill_values(value, known, count) for name, value in codes.tensors().items()}
     tensors["head_to_world"] = fill_poses(codes.head_to_world, known, count)

@@ -10,6 +10,7 @@ VERBS: tuple[str, ...] = (
     "drive",
     "render",
     "view",
+    "live",
     "export",
     "info",
     "demo",

@@ -75,6 +75,14 @@ def test_photometric_tracking_has_the_same_defaults():
     assert set(values["photometric"]) == {item.name for item in dataclasses.fields(CodeFitConfig)}
 
 
+def test_a_live_stream_has_the_same_defaults():
+    from recon.online import OnlineConfig
+
+    (values,) = compose_jobs("live", [])
+    assert Config(values).build(OnlineConfig, "stream") == OnlineConfig()
+    assert set(values["stream"]) == {item.name for item in dataclasses.fields(OnlineConfig)}
+
+
 def test_every_driver_has_its_config():
     from reenact.drivers import drivers
 
