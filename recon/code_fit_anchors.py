@@ -25,7 +25,9 @@ class MovingAnchors:
         corners, bary = head.faces[binding.faces], binding.bary[..., None]
         self.head, self.rig = head, rig
         self.rest = (head.template[corners] * bary).sum(1)  # [N, 3]
-        self.moves = torch.stack([(one[corners] * bary).sum(1) for one in head.expression_basis]).flatten(1)  # [E, 3 N]
+        moves = torch.stack([(one[corners] * bary).sum(1) for one in head.expression_basis])  # [E, N, 3]
+        self.moving = (moves.abs().amax(dim=(0, 2)) > 0).nonzero()[:, 0]  # [M]: neither hair nor clothes
+        self.moves = moves[:, self.moving].flatten(1)  # [E, 3 M]
         self.weights = (head.skin_weights[corners] * bary).sum(1)  # [N, J]
 
     def __call__(
@@ -47,14 +49,14 @@ class MovingAnchors:
         torque = 0.5 * quat_multiply(frame, quats * quats.new_tensor((1, -1, -1, -1)))[:, 1:]
         blended = (self.weights @ turns.flatten(1)).view(-1, 3, 3)
         in_rest = (force[:, None] @ blended)[:, 0]
-        rest = self.rest + (expression @ self.moves).view(-1, 3)
+        rest = self.rest.index_add(0, self.moving, (expression @ self.moves).view(-1, 3))
         shifts = self.weights.T @ force
         arms = (self.weights.T @ (force[:, :, None] * rest[:, None]).flatten(1)).view(-1, 3, 3)
         arms = arms - shifts[:, :, None] * self.head.joint_positions[:, None]
         x, y, z = (self.weights.T @ torque).unbind(-1)
         zero = torch.zeros_like(x)
         skew = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=-1).view(-1, 3, 3)
-        return self.moves @ in_rest.flatten(), arms + 0.5 * skew @ turns, shifts
+        return self.moves @ in_rest[self.moving].flatten(), arms + 0.5 * skew @ turns, shifts
 
 
 class _Posed(torch.autograd.Function):
