@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.core.typing.templates import AbstractTemplate, ConcreteTemplate, infer_global, signature
 from numba.extending import lower_builtin
 
 from studio.kernels.simd_emit import (
@@ -51,8 +51,11 @@ def _register_operator(
     scalars = (types.float32, types.float64) if operand is f32x16 else ()
     pairs = [(operand, operand)] + [(operand, s) for s in scalars] + [(s, operand) for s in scalars]
 
-    class _Template(ConcreteTemplate):
-        cases = [signature(result, a, b) for a, b in pairs]  # noqa: RUF012 (numba's interface)
+    class _Template(AbstractTemplate):
+        metadata = {"target": "cpu"}  # noqa: RUF012 (numba's interface); tried before what numba itself has for "+"
+
+        def generic(self, args: Any, keywords: Any) -> Any:
+            return signature(result, *args) if args in pairs else None
 
     infer_global(function)(_Template)
 

@@ -64,7 +64,8 @@ def sort_by_depth(
         spread = np.uint32(high - low) if n > 0 else np.uint32(0)
         shift = np.uint32(0)
         while (spread >> shift) != np.uint32(0):
-            histogram[:] = np.uint32(0)
+            for d in range(histogram.size):  # assigning to a slice would compile numba's error messages: seconds
+                histogram[d] = np.uint32(0)
             for i in range(n):
                 histogram[((key_a[i] - low) >> shift) & digit] += np.uint32(1)
             total = np.uint32(0)
@@ -83,7 +84,8 @@ def sort_by_depth(
             if shift + np.uint32(DIGIT_BITS) >= np.uint32(32):
                 break
             shift += np.uint32(DIGIT_BITS)
-        order.order[base : base + n] = id_a[:n]
+        for i in range(n):
+            order.order[base + i] = id_a[i]
 
 
 @inlined
@@ -122,7 +124,8 @@ def count_tiles(
     tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
     mine, tall, total = counts[worker], np.empty(16, np.float32), 0
     tall_bits = tall.view(np.uint32)
-    mine[:] = 0
+    for tile in range(mine.size):
+        mine[tile] = 0
     for view in range(setup.views):
         first, end = _share(worker, workers, order.visible, view)
         for i in range(view * setup.splats + first, view * setup.splats + end):
