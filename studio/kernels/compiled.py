@@ -25,6 +25,7 @@ from numba.core import event as numba_events
 from studio.logs import say
 
 _PACKAGE = "studio.kernels."
+_HELPED = (f"{_PACKAGE}splat_", f"{_PACKAGE}drive_")  # what is compiled with a helper, see ``warmup``
 
 # Without "nnan" and "ninf" comparisons with NaN stay false (bad input is culled, not undefined behaviour); without
 # "reassoc" vector intrinsics mean what they say.
@@ -110,16 +111,27 @@ def _digest(source: Path) -> str:
 
 
 class _Announcer(numba_events.Listener):
-    """Says once that a cold compile is under way, because the first call then takes seconds instead of milliseconds."""
+    """Says once that a cold compile is under way, because the first call then takes seconds instead of milliseconds.
+
+    Where it is one of the kernels that every render needs, a helper process takes half of the work.
+    """
 
     def __init__(self) -> None:
         self.dispatchers: set[Any] = set()
         self.announced = False
+        self.helper: Any = None
 
     def on_start(self, event: Any) -> None:
-        if not self.announced and event.data["dispatcher"] in self.dispatchers:
+        dispatcher = event.data["dispatcher"]
+        if dispatcher not in self.dispatchers:
+            return
+        if not self.announced:
             self.announced = True
-            say("compiling CPU kernels for this processor (once, about 20 s) …")
+            say("compiling CPU kernels for this processor (once, about 10 s) …")
+        if self.helper is None and dispatcher.py_func.__module__.startswith(_HELPED) and _is_writable(cache_folder()):
+            from studio.kernels.warmup import start_helper
+
+            self.helper = start_helper() or False
 
     def on_end(self, event: Any) -> None:
         """Nothing to say when it is over: the work itself goes on."""

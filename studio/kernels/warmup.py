@@ -1,30 +1,143 @@
-"""Compiling the kernels ahead of their first use, in the background."""
+"""Compiling the kernels of rendering and training ahead of their first use, and on two cores.
+
+A cold compile is mostly Python's and numba's work, which one process does on one core. So a process that has to compile
+one of these kernels starts a helper, which compiles them from the last to the first into the same cache, while it
+compiles from the first to the last as it needs them, until they meet.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from typing import Any, get_type_hints
+
+import numba
+import numpy as np
+
+_HELPER = "STUDIO_COMPILE_HELPER"  # set in a helper, which needs none itself
+_PROGRAM = "from studio.kernels.warmup import _help; _help()"
 
 
 def warm_up() -> threading.Thread:
-    """Compile (or load from the cache) the splat and loss kernels in a thread of their own; join it to wait.
+    """Compile (or load from the cache) the kernels in a thread of their own; join it to wait.
 
     A first launch then spends the seconds of compiling while it still loads files, or waits for its user.
     """
-    thread = threading.Thread(target=_use_every_kernel, name="kernel warm-up", daemon=True)
+    thread = threading.Thread(target=_compile_all, name="kernel warm-up", daemon=True)
     thread.start()
     return thread
 
 
-def _use_every_kernel() -> None:
-    """One tiny training step: spherical harmonics, rasteriser and loss, forward and backward."""
-    import torch
+def start_helper() -> subprocess.Popen[bytes] | None:
+    """A process that compiles the kernels last to first and ends with this one; None where it could not help."""
+    if _HELPER in os.environ or (os.cpu_count() or 1) < 2 or not sys.executable:
+        return None
+    environment = {**os.environ, _HELPER: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    quiet = subprocess.DEVNULL
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet
+        )
+    except OSError:
+        return None
 
-    from studio.cameras import Camera, intrinsics
-    from studio.kernels.photometric import photometric_loss
-    from studio.kernels.splat import rasterize_splats
 
-    means = torch.tensor([[0.0, 0.0, 1.0]], requires_grad=True)
-    camera = Camera(torch.eye(4)[None], intrinsics(16.0, 16, 16)[None], 16, 16)
-    quats, scales, opacities = torch.ones(1, 4), torch.full((1, 3), 0.1), torch.full((1,), 0.5)
-    render = rasterize_splats(means, quats, scales, opacities, torch.zeros(1, 1, 3), camera, sh_degree=0)
-    photometric_loss(render.rgb, torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16)).backward()
+def _help() -> None:
+    """What the helper does; it leaves when its standard input closes, because then nobody waits for it any more."""
+
+    def leave() -> None:
+        sys.stdin.read()
+        os._exit(0)
+
+    threading.Thread(target=leave, daemon=True).start()
+    _compile_all(last_first=True)
+
+
+def _compile_all(last_first: bool = False) -> None:
+    groups = [_of_deformation, _of_rendering, _of_loss, _of_gradients]
+    for group in reversed(groups) if last_first else groups:
+        calls = list(group())
+        for kernel, *arguments in reversed(calls) if last_first else calls:
+            kernel.compile(tuple(numba.typeof(argument) for argument in arguments))
+
+
+Call = tuple[Any, ...]  # a kernel, and arguments of the right types
+_SHARE = (0, 1)  # worker, workers
+
+
+def _blank(kind: type[Any], **given: Any) -> Any:
+    """A NamedTuple of numbers and flat float32 arrays, except for the fields in ``given``."""
+    blanks = {int: 1, float: 1.0, bool: False}
+    fields = {name: blanks.get(note, np.empty(0, np.float32)) for name, note in get_type_hints(kind).items()}
+    return kind(**{**fields, **given})
+
+
+def _ints(kind: Any = np.int64) -> np.ndarray:
+    return np.empty(0, kind)
+
+
+def _of_deformation() -> Iterator[Call]:
+    from studio.kernels.drive_carry import Activated, Gains, Raw, carry, carry_backward
+    from studio.kernels.drive_pose import Anchored, Places, Skin, place_anchors, pose_vertices
+
+    floats = np.empty(0, np.float32)
+    skin = _blank(Skin, first=_ints(), channels=_ints(np.int32))
+    gains, anchors, raw, activated = _blank(Gains), _blank(Anchored), _blank(Raw), _blank(Activated)
+    yield pose_vertices, *_SHARE, skin, floats, floats, floats
+    yield place_anchors, *_SHARE, _blank(Places, corners=_ints(np.int32)), floats, anchors
+    yield carry, *_SHARE, gains, anchors, raw, floats, activated
+    yield carry_backward, *_SHARE, gains, anchors, raw, floats, activated, raw, anchors, floats
+
+
+def _of_rendering() -> Iterator[Call]:
+    from studio.kernels.splat_order import count_tiles, fill_tiles, place_tiles, sort_by_depth
+    from studio.kernels.splat_project import Gaussians, Projected, Setup, project
+    from studio.kernels.splat_raster import Images, rasterize
+
+    floats, words, table = np.empty(0, np.float32), _ints(np.uint32), np.empty((0, 0), np.int64)
+    order, tiles, ends, slots = _lists()
+    yield project, *_SHARE, _blank(Setup), floats, _blank(Gaussians), _blank(Projected)
+    yield sort_by_depth, *_SHARE, _ints(), 1, words, order, np.empty((0, 0), np.uint32)
+    yield count_tiles, *_SHARE, _blank(Setup), floats, words, order, table, _ints()
+    yield place_tiles, table, _ints()
+    yield fill_tiles, *_SHARE, _blank(Setup), floats, words, order, table, _ints(), words, slots
+    yield rasterize, *_SHARE, _blank(Setup), _ints(), np.empty((0, 0), np.float32), floats, tiles, ends, _blank(Images)
+
+
+def _lists() -> tuple[Any, ...]:
+    from studio.kernels.splat_order import Order, Tiles
+    from studio.kernels.splat_project import Slots
+    from studio.kernels.splat_raster import Ends
+
+    words = _ints(np.uint32)
+    return (
+        Order(words, _ints()),
+        Tiles(_ints(), words),
+        _blank(Ends, tile_ends=_ints(), row_counts=_ints(), row_ends=_ints()),
+        _blank(Slots, ranges=_ints(), places=words, written=_ints(np.uint8)),
+    )
+
+
+def _of_loss() -> Iterator[Call]:
+    from studio.kernels.photometric import _gradient_rows, _moment_rows, _Problem
+
+    floats, plane, scale = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.float32(1.0)
+    scratch, problem = np.empty((0, 0, 0), np.float32), _blank(_Problem)
+    yield _moment_rows, *_SHARE, _ints(), scratch, problem, plane, scale, True, np.empty((0, 0), np.float64)
+    yield _gradient_rows, *_SHARE, _ints(), scratch, problem, plane, scale, floats
+
+
+def _of_gradients() -> Iterator[Call]:
+    from studio.kernels.splat_project import Gaussians, Setup
+    from studio.kernels.splat_project_backward import project_backward
+    from studio.kernels.splat_raster import Images
+    from studio.kernels.splat_raster_backward import rasterize_backward
+
+    floats, plane = np.empty(0, np.float32), np.empty((0, 0), np.float32)
+    _, tiles, ends, slots = _lists()
+    images, gaussians = _blank(Images), _blank(Gaussians)
+    yield rasterize_backward, *_SHARE, _blank(Setup), _ints(), plane, floats, tiles, ends, images, images, slots
+    yield project_backward, *_SHARE, _blank(Setup), floats, gaussians, floats, slots, gaussians, floats, floats
