@@ -80,7 +80,7 @@ def _ints(kind: Any = np.int64) -> np.ndarray:
 
 
 def _of_deformation() -> Iterator[Call]:
-    from studio.kernels.drive_carry import Activated, Gains, Raw, carry, carry_backward
+    from studio.kernels.drive_carry import Activated, Blend, Gains, Raw, carry, carry_backward
     from studio.kernels.drive_pose import Anchored, Places, Skin, place_anchors, pose_vertices
 
     floats = np.empty(0, np.float32)
@@ -88,8 +88,9 @@ def _of_deformation() -> Iterator[Call]:
     gains, anchors, raw, activated = _blank(Gains), _blank(Anchored), _blank(Raw), _blank(Activated)
     yield pose_vertices, *_SHARE, skin, floats, floats, floats
     yield place_anchors, *_SHARE, _blank(Places, corners=_ints(np.int32)), floats, anchors
-    yield carry, *_SHARE, gains, anchors, raw, floats, activated
-    yield carry_backward, *_SHARE, gains, anchors, raw, floats, activated, raw, anchors, floats
+    blend = _blank(Blend, parts=_ints())
+    yield carry, *_SHARE, gains, anchors, raw, blend, floats, activated
+    yield carry_backward, *_SHARE, gains, anchors, raw, blend, floats, activated, raw, anchors, floats
 
 
 def _of_rendering() -> Iterator[Call]:
