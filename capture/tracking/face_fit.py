@@ -22,7 +22,8 @@ _GAP_NOISE = 0.005  # the same for the distance of lips or lids
 _HUBER = 2.0  # in units of the noise
 _OFFSET_SPREAD = 0.0025  # metres
 _LOG_FOCAL_SPREAD = 0.25
-_PIN = 1e5  # precision that holds a channel at the end of its range
+_PIN = 1e8  # precision that holds a channel at the end of its range
+_PIVOTS = 10  # rounds of deciding which channels are at the end of their range
 _PIN_TURNS = 1e9  # precision that holds a rotation, 1/rad²
 _SHARED_FRAMES = 120  # identity and focal length are solved on so many frames
 
@@ -130,7 +131,8 @@ def fit_shared(basis: LandmarkBasis, seen: Observation, fit: FaceFit, *, free_fo
     part, some = seen[chosen], fit[chosen]
     for turn in range(rounds):
         some = _shared_step(basis, part, some, free_focal=free_focal and turn >= 2)
-        some = replace(some, expression=some.expression.clamp(0.0, 1.0), offsets=_offsets(basis, part, some))
+        some, _ = fit_frames(basis, part, replace(some, expression=some.expression.clamp(0.0, 1.0)), rounds=1)
+        some = replace(some, offsets=_offsets(basis, part, some))
     zoom = some.K[0, 0] / fit.K[0, 0]
     scaled = torch.cat((fit.translations[:, :2], fit.translations[:, 2:] * zoom), dim=-1)
     return replace(fit, identity=some.identity, offsets=some.offsets, K=some.K, translations=scaled)
@@ -149,18 +151,38 @@ def fit_frames(
         information, gradient = _frame_system(basis, seen, fit)
         if hold_turns:
             information[:, range(3), range(3)] += _PIN_TURNS
-        step = torch.linalg.solve(information, gradient)
-        expression = fit.expression + step[:, POSE:]
-        outside = (expression < 0) | (expression > 1)
-        # Channels that would leave their range stay at its end; the others are solved again around them.
-        pin = outside * _PIN
-        information = information + torch.diag_embed(torch.nn.functional.pad(pin, (POSE, 0)))
-        gradient[:, POSE:] += pin * (expression.clamp(0, 1) - fit.expression)
-        step = torch.linalg.solve(information, gradient)
+        step = step_in_range(information, gradient, fit.expression)
         rotations, translations = moved(fit.rotations, fit.translations, step[:, :POSE])
         expression = (fit.expression + step[:, POSE:]).clamp(0, 1)
         fit = replace(fit, rotations=rotations, translations=translations, expression=expression)
     return fit, information
+
+
+def step_in_range(
+    information: Tensor,  # [T, 6 + E, 6 + E]
+    gradient: Tensor,  # [T, 6 + E]
+    expression: Tensor,  # [T, E] in 0..1
+) -> Tensor:
+    """The best steps [T, 6 + E] among those that keep every channel in its range.
+
+    Block principal pivoting (Júdice & Pires 1994): channels that would leave their range are held at its end, held ones
+    whose error pulls them inside are let go, until nothing changes.
+    """
+    information, gradient, expression = information.double(), gradient.double(), expression.double()
+    low, high = torch.zeros_like(expression, dtype=torch.bool), torch.zeros_like(expression, dtype=torch.bool)
+    step = torch.zeros_like(gradient)
+    for _ in range(_PIVOTS):
+        pin = (low | high).double() * _PIN
+        held = torch.nn.functional.pad(pin, (POSE, 0))
+        wanted = torch.nn.functional.pad(pin * (high.double() - expression), (POSE, 0))
+        step = torch.linalg.solve(information + torch.diag_embed(held), gradient + wanted)
+        value = expression + step[:, POSE:]
+        pull = (gradient - (information @ step[..., None])[..., 0])[:, POSE:]
+        now = torch.where(low, pull < 0, ~high & (value < 0)), torch.where(high, pull > 0, ~low & (value > 1))
+        if torch.equal(low, now[0]) and torch.equal(high, now[1]):
+            break
+        low, high = now
+    return step.float()
 
 
 def expression_precision(basis: LandmarkBasis, seen: Observation, fit: FaceFit) -> Tensor:
@@ -254,6 +276,10 @@ def _shared_step(basis: LandmarkBasis, seen: Observation, fit: FaceFit, *, free_
     precision = (1.0 / seen.spread**2).expand_as(seen.scores).double()
     frames = information[:, :own, :own] + torch.diag_embed(torch.nn.functional.pad(precision, (POSE, 0)))
     gradient[:, POSE:own] += precision * (seen.scores - fit.expression)
+    # Channels that are pushed against the end of their range have no say in who this is.
+    pull = gradient[:, POSE:own]
+    held = ((fit.expression <= 0) & (pull < 0)) | ((fit.expression >= 1) & (pull > 0))
+    frames += torch.diag_embed(torch.nn.functional.pad(held * _PIN, (POSE, 0))).double()
     coupling = information[:, :own, own:]
     solved = torch.linalg.solve(_damped(frames), torch.cat((coupling, gradient[:, :own, None]), dim=-1))
     shared = (information[:, own:, own:] - coupling.transpose(1, 2) @ solved[..., :-1]).sum(0)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import lsq_linear
 
 from capture.landmarks import Landmarks
-from capture.tracking.face_fit import FaceFit, begin, fit_frames, fit_shared
+from capture.tracking.face_fit import POSE, FaceFit, begin, fit_frames, fit_shared, step_in_range
 from capture.tracking.gaps import fill_poses, fill_values
 from capture.tracking.gaze import find_gaze, gaze_channels
 from capture.tracking.geometry import moved, pose_jacobian, project, projection_jacobian
@@ -97,6 +98,36 @@ def test_expressions_are_recovered(
         assert pair[0, 1] > 0.93, name
     assert (fitted.expression >= 0).all()
     assert (fitted.expression <= 1).all()
+
+
+def test_a_step_within_the_range_is_the_best_one() -> None:
+    """Against SciPy's bounded least squares, and with nothing at an end it is the plain solution."""
+    random = torch.Generator().manual_seed(2)
+    E = 9
+    rows = torch.randn(20, 30, POSE + E, generator=random, dtype=torch.float64)
+    rows[..., POSE + 1] = 0.9 * rows[..., POSE] + 0.1 * rows[..., POSE + 1]  # two channels that look alike
+    errors = torch.randn(20, 30, generator=random, dtype=torch.float64)
+    expression = torch.rand(20, E, generator=random, dtype=torch.float64).round(decimals=1) * 0.3
+    information = rows.transpose(1, 2) @ rows
+    gradient = (rows.transpose(1, 2) @ errors[..., None])[..., 0]
+    steps = step_in_range(information, gradient, expression).double()
+    free = torch.full((POSE,), torch.inf)
+    for A, b, x, step in zip(rows, errors, expression, steps, strict=True):
+        best = lsq_linear(A.numpy(), b.numpy(), (torch.cat((-free, -x)).numpy(), torch.cat((free, 1 - x)).numpy()))
+        np.testing.assert_allclose(step.numpy(), best.x, atol=2e-4)
+    middle = torch.full_like(expression, 0.5)
+    small = gradient * 1e-3
+    torch.testing.assert_close(
+        step_in_range(information, small, middle).double(), torch.linalg.solve(information, small), atol=1e-6, rtol=1e-4
+    )
+
+
+def test_lips_are_as_open_as_they_are_seen(head: HeadModel, landmarks: Landmarks, fitted: FaceFit) -> None:
+    basis = LandmarkBasis.of(head)
+    upper, lower = basis.gaps[:7].unbind(-1)  # the pairs of the lips
+    seen, placed = torch.from_numpy(landmarks.points[:, basis.indices, :2]), fitted.pixels(basis)
+    error = (seen[:, upper] - seen[:, lower]) - (placed[:, upper] - placed[:, lower])
+    assert error[..., 1].abs().mean() < 0.002 * landmarks.interocular().mean()
 
 
 def test_irises_tell_the_gaze(
