@@ -23,8 +23,8 @@ _MIDLINE = (
     *(16, 17, 18, 19, 94, 151, 152, 164, 168, 175, 195, 197, 199, 200),
 )
 _CROP_PIXELS = 384  # the network sees 256; a little more keeps its own resampling sharp
-# (crop side over face size, mirrored). However little two crops differ, the network's points differ by half a percent of
-# the distance of the eyes: the mean of n views has 1/sqrt(n) of this noise, and mirrored ones cancel one-sidedness.
+# (crop side over face size, mirrored). However little two crops differ, the network's points differ by half a percent
+# of the distance of the eyes: the mean of n views has 1/sqrt(n) of this noise, and mirrored ones cancel one-sidedness.
 _VIEWS = ((2.1, False), (1.8, True), (2.5, False), (3.2, True))
 
 
