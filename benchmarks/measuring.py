@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -29,6 +31,22 @@ def best_milliseconds(functions: dict[str, Callable[[], object]], repeats: int) 
             _wait_for_device()
             best[name] = min(best[name], 1e3 * (time.perf_counter() - began))
     return best
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Kernels and torch on one thread each."""
+    before, threads = os.environ.get("STUDIO_THREADS"), torch.get_num_threads()
+    os.environ["STUDIO_THREADS"] = "1"
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if before is None:
+            del os.environ["STUDIO_THREADS"]
+        else:
+            os.environ["STUDIO_THREADS"] = before
 
 
 def _wait_for_device() -> None:

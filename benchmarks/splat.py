@@ -1,8 +1,9 @@
-"""Speed of the splat rasteriser: ``python -m benchmarks.splat [--out folder] [--full]``.
+"""Speed of the splat rasteriser: ``python -m benchmarks.splat [--full] [--opensplat file] [--avatar folder]``.
 
-Forward and forward+backward of a head-like shell, against a plain-torch tile rasteriser and the brute-force float64
-reference on the CPU, and against gsplat called directly on CUDA. Competitors take turns in one run, so that the ratios
-mean something on a busy machine too; absolute times need an idle one.
+Forward and forward+backward of a head-like shell, against a plain-torch tile rasteriser, OpenSplat's CPU code (compiled
+by ``python -m benchmarks.opensplat``) and the brute-force float64 reference on the CPU, and against gsplat called
+directly on CUDA; a trained avatar, where Gaussians overlap less, on request. Competitors take turns in one run, so that
+the ratios mean something on a busy machine too; absolute times need an idle one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import best_milliseconds, print_table, write_json
+from benchmarks.measuring import best_milliseconds, one_core, print_table, write_json
+from benchmarks.opensplat import OpenSplat, open_extension
 from benchmarks.scenes import head_shell, portrait_camera
 from benchmarks.torch_tiles import rasterize_torch_tiles
 from studio.cameras import Camera
 from studio.kernels.splat import rasterize_splats
 from studio.kernels.splat_reference import rasterize_reference
 
-CPU_SIZES = ((10_000, 256), (50_000, 512), (50_000, 1024), (100_000, 512))
+CPU_SIZES = ((10_000, 256), (50_000, 512), (50_000, 1024), (100_000, 256), (100_000, 512))
 CUDA_SIZES = ((50_000, 512), (50_000, 1024), (200_000, 1024))
 Render = Callable[[list[Tensor], Camera], tuple[Tensor, Tensor]]
 
@@ -31,8 +33,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder for the JSON files")
     parser.add_argument("--full", action="store_true", help="also time the slow competitors at 50,000 Gaussians, 512²")
+    parser.add_argument("--opensplat", type=Path, help="OpenSplat's CPU code as an extension, see benchmarks/README.md")
+    parser.add_argument("--avatar", type=Path, help="also time a trained splat avatar, at 512²")
     options = parser.parse_args()
-    rows = cpu_rows(options.full)
+    rival: dict[str, Render] = {}
+    if options.opensplat is None:
+        print("OpenSplat is skipped: no --opensplat; benchmarks/README.md says how to build it")
+    else:
+        rival["OpenSplat"] = OpenSplat(open_extension(options.opensplat))
+    rows = cpu_rows(options.full, rival)
+    if options.avatar is not None:
+        rows += avatar_rows(options.avatar, rival)
     print_table(rows)
     write_json(options.out / "splat_cpu.json", "splat, CPU", rows)
     if torch.cuda.is_available():
@@ -41,15 +52,39 @@ def main() -> None:
         write_json(options.out / "splat_cuda.json", "splat, CUDA", rows)
 
 
-def cpu_rows(full: bool) -> list[dict[str, object]]:
-    """Ours at every size; plain torch where it takes seconds rather than minutes; brute force on a small scene."""
+def cpu_rows(full: bool, peers: dict[str, Render]) -> list[dict[str, object]]:
+    """Ours and the peers at every size; plain torch where it takes seconds, not minutes; brute force on a small scene.
+
+    The last comparison with peers is of one core each.
+    """
     rows = []
     for count, size in CPU_SIZES:
-        rivals: dict[str, Render] = {"ours": _ours}
+        rivals: dict[str, Render] = {"ours": _ours, **peers}
         if (count, size) == CPU_SIZES[0] or (full and (count, size) == CPU_SIZES[1]):
             rivals["torch tiles"] = _torch_tiles
         rows += _rows(rivals, head_shell(count), portrait_camera(size))
-    return rows + _rows({"ours": _ours, "float64 reference": _reference}, head_shell(1000), portrait_camera(64))
+    rows += _rows({"ours": _ours, "float64 reference": _reference}, head_shell(1000), portrait_camera(64))
+    with one_core():
+        rivals = {"ours": _ours, **peers}
+        single = _rows(rivals, head_shell(CPU_SIZES[1][0]), portrait_camera(CPU_SIZES[1][1]))
+    return rows + [{**row, "renderer": f"{row['renderer']}, one core"} for row in single]
+
+
+def avatar_rows(folder: Path, peers: dict[str, Render]) -> list[dict[str, object]]:
+    """The resting state of a trained avatar in its own camera, enlarged to 512²."""
+    from recon.avatars import load_avatar
+    from recon.avatars.splats import SplatAvatar
+
+    avatar = load_avatar(folder, "cpu")
+    assert isinstance(avatar, SplatAvatar), "an avatar of bound splats"
+    with torch.no_grad():
+        state = avatar.head_gaussians(avatar.codes)
+    splats = [value.clone() for value in (state.means, state.quats, state.scales, state.opacities, state.colors)]
+    camera, scale = avatar.camera, 512 / avatar.camera.width
+    K = camera.Ks * torch.tensor([[scale], [scale], [1.0]])
+    moved = Camera(camera.viewmats @ avatar.codes.head_to_world, K, 512, 512)
+    rows = _rows({"ours": _ours, **peers}, splats, moved)
+    return [{**row, "renderer": f"{row['renderer']}, fitted head"} for row in rows]
 
 
 def cuda_rows() -> list[dict[str, object]]:
@@ -68,10 +103,17 @@ def cuda_rows() -> list[dict[str, object]]:
 
 
 def _rows(rivals: dict[str, Render], splats: list[Tensor], camera: Camera) -> list[dict[str, object]]:
-    """Times of each rival on one scene; the first, ours, many times, the slow others once."""
+    """Times of each rival on one scene; ours often, the slow others twice or once, ours again between them."""
     times: dict[str, float] = {}
+    ours = _functions("ours", rivals["ours"], splats, camera)
     for name, render in rivals.items():
-        times |= best_milliseconds(_functions(name, render, splats, camera), repeats=20 if name == "ours" else 1)
+        found = best_milliseconds(ours, repeats=10)
+        if name != "ours":
+            found |= best_milliseconds(
+                _functions(name, render, splats, camera), repeats=2 if name == "OpenSplat" else 1
+            )
+        found |= {key: min(value, found[key]) for key, value in best_milliseconds(ours, repeats=10).items()}
+        times = {key: min(value, times.get(key, float("inf"))) for key, value in {**times, **found}.items()}
     return [_row(name, len(splats[0]), camera.width, times) for name in rivals]
 
 
