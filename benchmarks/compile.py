@@ -16,13 +16,14 @@ from pathlib import Path
 
 from benchmarks.measuring import print_table, write_json
 
-_STEP = """
+STEP = """
 import json, time
 import torch
 began = time.perf_counter()
 import numpy
 from studio.cameras import Camera, intrinsics
 from studio.kernels.drive import CHANNELS, Gains, SkinnedPlaces, carry_splats
+from studio.kernels.composite import composite
 from studio.kernels.photometric import photometric_loss
 from studio.kernels.splat import rasterize_splats
 imported = time.perf_counter()
@@ -35,7 +36,8 @@ raw = tuple(torch.rand(*shape).requires_grad_() for shape in shapes)
 parts = torch.zeros(count, dtype=torch.int64)
 splats = carry_splats(Gains(1.0, 1.0, 1.0, 1.0, 1.0, 1.0), anchors, raw, torch.rand(1, bases), parts)
 render = rasterize_splats(*splats, Camera(torch.eye(4)[None], intrinsics(16.0, 16, 16)[None], 16, 16))
-photometric_loss(render.rgb, torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16)).backward()
+image = composite(render.rgb, render.alpha, torch.zeros(3))
+photometric_loss(image, torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16)).backward()
 print(json.dumps([imported - began, time.perf_counter() - imported]))
 """
 
@@ -53,7 +55,7 @@ def main() -> None:
 
 def _row(name: str, cache: Path) -> dict[str, object]:
     environment = {**os.environ, "STUDIO_CACHE": str(cache)}
-    done = subprocess.run([sys.executable, "-c", _STEP], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", STEP], env=environment, capture_output=True, text=True, check=True)
     imports, step = json.loads(done.stdout)
     return {"start": name, "imports, s": imports, "first step, s": step, "both, s": imports + step}
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recon.frames import View
 from studio.avatar import RenderOutput
+from studio.kernels.composite import composite
 from studio.kernels.photometric import photometric_loss
 
 _SURE = 0.02  # a matte within this of 0 or 1 is certain; between, hair and motion blur decide for themselves
@@ -37,7 +38,7 @@ def image_loss(
 ) -> Tensor:
     """The loss of one view, a scalar."""
     weight = 1.0 + config.emphasis * view.emphasis[None].float()
-    loss = photometric_loss(output.over(background), target[None], weight, config.ssim)
+    loss = photometric_loss(composite(output.rgb, output.alpha, background), target[None], weight, config.ssim)
     if view.alpha is not None and config.matte > 0:
         matte = view.alpha.float() / 255
         sure = ((matte - 0.5).abs() > 0.5 - _SURE).float()
