@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any, Protocol
 
 from studio.folders import write_json
@@ -19,7 +19,7 @@ from studio.logs import say
 
 COST = "cost.json"  # of a run folder
 _WARM_UP = 4  # steps that are not timed: kernels are compiled or read, memory is taken for the first time
-_TIMED = 12
+_TIMED, _TIMED_SECONDS, _TIMED_SHARE = 12, 2.0, 0.1  # at least so many; then until so long, or so much of the run
 _PIXEL = 0.15  # what a pixel costs against a Gaussian (the CPU kernels at 50,000, 512² and 1024²; see docs/results.md)
 
 
@@ -87,9 +87,9 @@ def peak_memory() -> int | None:
 class Meter:
     """Times the steps of a run, tells what is to be expected, and notes what it took."""
 
-    def __init__(self, session: Foreseeing, run: Path, began: float) -> None:
-        """Args: run: its folder; began: ``time.perf_counter`` at the beginning of the run."""
-        self._session, self._path, self._began = session, run / COST, began
+    def __init__(self, session: Foreseeing, run: Path, began: float, steps: int) -> None:
+        """Args: run: its folder; began: ``time.perf_counter`` at the beginning of the run; steps: how many in all."""
+        self._session, self._path, self._began, self._steps = session, run / COST, began, steps
         self._seconds: list[float] = []
         self._last, self._read = time.perf_counter(), session.reading[1]
         self._forecast: Cost | None = None
@@ -101,14 +101,15 @@ class Meter:
         now, read = time.perf_counter(), self._session.reading[1]
         self._seconds.append(now - self._last - (read - self._read))
         self._last, self._read = now, read
-        if len(self._seconds) == _WARM_UP + _TIMED:
+        timed = self._seconds[_WARM_UP:]
+        if len(timed) >= _TIMED and (sum(timed) >= _TIMED_SECONDS or done >= _TIMED_SHARE * self._steps):
             self._forecast = self._foresee(self._session.outlook(done))
             say(f"forecast: about {self._forecast}")
             self._note({"forecast": asdict(self._forecast)})
 
     def _foresee(self, outlook: Outlook) -> Cost:
         count, seconds = self._session.reading
-        ahead = outlook.work * median(self._seconds[_WARM_UP:]) + outlook.reads * seconds / max(count, 1)
+        ahead = outlook.work * fmean(self._seconds[_WARM_UP:]) + outlook.reads * seconds / max(count, 1)
         peak = peak_memory()
         return Cost(time.perf_counter() - self._began + ahead, None if peak is None else peak + outlook.memory)
 

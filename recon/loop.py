@@ -128,7 +128,7 @@ def fit(
         return run_folder / "avatar"
     session, checkpoints = make_session(), run_folder / "checkpoints"
     start = session.restore(checkpoints)
-    meter = Meter(session, run_folder, began)
+    meter = Meter(session, run_folder, began, config.iterations)
     with deferred_interrupt() as interrupt:
         for step in range(start, config.iterations):
             loss = session.step(step)

@@ -181,7 +181,7 @@ class StaticSession:
         """Nothing is held back from the training photos; the count shows how the budget fills."""
         return {"gaussians": float(len(self.avatar.parameters["means"]))}
 
-    reading = (0, 0.0)  # photos are read at the first step of a level, which the forecast's median leaves out
+    reading = (0, 0.0)  # photos are read at the first step of a level, before steps are timed
 
     def outlook(self, done: int) -> Outlook:
         """What is left after a number of steps."""

@@ -32,7 +32,7 @@ class _Steady:
 
 def test_it_is_near_what_it_takes(tmp_path: Path) -> None:
     session, began = _Steady(), time.perf_counter()
-    meter = Meter(session, tmp_path, began)
+    meter = Meter(session, tmp_path, began, 60)
     for index in range(60):
         session.step(index)
         meter.step(index + 1)
@@ -43,7 +43,7 @@ def test_it_is_near_what_it_takes(tmp_path: Path) -> None:
 
 
 def test_a_run_too_short_for_a_forecast_says_so(tmp_path: Path) -> None:
-    meter = Meter(session := _Steady(), tmp_path, time.perf_counter())
+    meter = Meter(session := _Steady(), tmp_path, time.perf_counter(), 1)
     session.step(0)
     meter.step(1)
     meter.finish()
