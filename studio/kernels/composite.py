@@ -16,6 +16,7 @@ from studio.kernels.splat_project import first_of_block
 from studio.kernels.workers import run, worker_count
 
 _LEAST = 16  # pixels that the kernel takes at a time; smaller images go through plain torch
+_LARGE = 1 << 17  # pixels; for fewer another thread is not worth waking
 
 
 def composite_uint8(
@@ -79,7 +80,8 @@ class _Composite(torch.autograd.Function):
         v_alpha = torch.empty_like(alpha)
         v_behind = torch.empty_like(v_image) if ctx.needs_input_grad[2] else torch.empty(0)
         flat = [value.contiguous().numpy().reshape(-1) for value in (v_image, alpha, background, v_alpha, v_behind)]
-        run(_composite_backward, worker_count(), len(alpha), *flat)
+        workers = worker_count() if alpha.numel() >= _LARGE else 1
+        run(_composite_backward, workers, len(alpha), *flat)
         if not ctx.needs_input_grad[2]:
             return v_image, v_alpha, None
         if background.ndim == 4 or (background.ndim == 3 and len(alpha) == 1):
