@@ -24,23 +24,27 @@ _TURN_GAIN, _SHIFT_GAIN = 0.02, 0.1
 class RigResiduals(nn.Module):
     """Corrections of C cameras: ``colors`` [C, 3, 4] added to the identity, ``motions`` [C, 6] (turn, shift)."""
 
-    def __init__(self, cameras: Camera, unit: float) -> None:
-        """Args: cameras: all of the capture that are trained on; unit: inter-ocular distance, metres."""
+    def __init__(self, cameras: Camera, unit: float, colors: bool = True, motions: bool = True) -> None:
+        """Args: cameras: those trained on; unit: inter-ocular distance, metres; colors, motions: which to learn."""
         super().__init__()
         self._ids = cameras.ids
         self._gains = torch.tensor([_TURN_GAIN] * 3 + [_SHIFT_GAIN * unit] * 3)
         self._own = _without_common(cameras.viewmats, self._gains)
-        self.colors = nn.Parameter(torch.zeros(len(cameras), 3, 4))
-        self.motions = nn.Parameter(torch.zeros(len(cameras), 6))
+        self.colors = nn.Parameter(torch.zeros(len(cameras), 3, 4), requires_grad=colors)
+        self.motions = nn.Parameter(torch.zeros(len(cameras), 6), requires_grad=motions)
 
     def placed(self, camera: Camera) -> Camera:
         """One of the cameras (C = 1), where the photos say that it is."""
+        if not self.motions.requires_grad:
+            return camera
         motion = (self._own @ self.motions.flatten()).view(-1, 6)[self._ids.index(camera.ids[0])] * self._gains
         moved = rigid(axis_angle_to_matrix(motion[:3]), motion[3:])
         return replace(camera, viewmats=moved @ camera.viewmats)
 
     def colored(self, output: RenderOutput, camera: Camera) -> RenderOutput:
         """What one of the cameras makes of the person's colours; ``output`` has C = 1."""
+        if not self.colors.requires_grad:
+            return output
         change = (self.colors - self.colors.mean(0))[self._ids.index(camera.ids[0])]
         shown = torch.cat((output.rgb, output.alpha[..., None]), dim=-1)
         return replace(output, rgb=output.rgb + shown @ change.T)

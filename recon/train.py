@@ -176,7 +176,7 @@ class SplatSession:
             small, head.hash, binding, learned, statistics, measure_range(trained), camera, None, config.kernels
         )
         self.residuals = PoseResiduals(len(self.timesteps), learned.unit)
-        self.rig = RigResiduals(capture.cameras[cameras], learned.unit)
+        self.rig = RigResiduals(capture.cameras[cameras], learned.unit, config.camera_colors, config.camera_motions)
         self.backdrop = Backdrop(self.views, cameras, self.timesteps, config.behind, config.seed)
         initial_colors(self.avatar, self.codes, samples)
         self.sampler: Draws = Sampler(len(self.keys), config.seed)
