@@ -83,6 +83,11 @@ class SplatField(nn.Module):
     def __len__(self) -> int:
         return len(self.offsets)
 
+    @property
+    def gains(self) -> Gains:
+        """What the parameters are measured in."""
+        return Gains(self.unit, _POSITION_GAIN, _ROTATION_GAIN, _COLOR_GAIN, _OPACITY_GAIN, _MOST_STRETCHED_AXIS)
+
     def forward(
         self,
         anchors: Anchors,
@@ -90,9 +95,6 @@ class SplatField(nn.Module):
         parts: Tensor,  # [N] int64, see ``Binding``
     ) -> Gaussians:
         """The Gaussians of one state, in the head frame."""
-        gains = Gains(
-            self.unit, _POSITION_GAIN, _ROTATION_GAIN, _COLOR_GAIN, _OPACITY_GAIN, largest=_MOST_STRETCHED_AXIS
-        )
         raw = (self.offsets, self.quats, self.log_scales, self.opacity_logits, self.colors, self.bases)
         anchored = (anchors.origins, anchors.quats, anchors.stretch)
-        return Gaussians(*carry_splats(gains, anchored, raw, self.weights(components), parts))
+        return Gaussians(*carry_splats(self.gains, anchored, raw, self.weights(components), parts))

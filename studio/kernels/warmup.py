@@ -94,6 +94,7 @@ def _of_deformation() -> Iterator[Call]:
 
 
 def _of_rendering() -> Iterator[Call]:
+    from studio.kernels.composite import _composite_bytes
     from studio.kernels.splat_order import count_tiles, fill_tiles, place_tiles, sort_by_depth
     from studio.kernels.splat_project import Gaussians, Projected, Setup, project
     from studio.kernels.splat_raster import Images, rasterize
@@ -106,6 +107,7 @@ def _of_rendering() -> Iterator[Call]:
     yield place_tiles, table, _ints()
     yield fill_tiles, *_SHARE, _blank(Setup), floats, words, order, table, _ints(), words, slots
     yield rasterize, *_SHARE, _blank(Setup), _ints(), np.empty((0, 0), np.float32), floats, tiles, ends, _blank(Images)
+    yield _composite_bytes, *_SHARE, 1, floats, floats, floats, _ints(np.uint8)
 
 
 def _lists() -> tuple[Any, ...]:
