@@ -240,13 +240,15 @@ def _matrix_to_quat_gradient(q: Vectors, p: Vectors, v: Vectors) -> Vectors:
 
 
 @inlined
-def _split_by_part(columns: Array, blend: Blend, g: int, first: int, split: Array) -> None:
+def _split_by_part(columns: Array, blend: Blend, g: int, first: int, split: Array, present: Array) -> None:
     """Put the gradients of 16 Gaussians' corrections where those of their part are: ``split`` [P * _SPLIT].
 
-    Gaussians before ``first``, where the chunk begins, are the previous chunk's.
+    Gaussians before ``first``, where the chunk begins, are the previous chunk's. ``present`` [P] notes the parts.
     """
     for lane in range(max(first - g, 0), 16):
-        at = _SPLIT * blend.parts[g + lane] + CHANNELS * (g + lane - first)
+        part = blend.parts[g + lane]
+        present[part] = 1
+        at = _SPLIT * part + CHANNELS * (g + lane - first)
         for channel in range(CHANNELS):
             split[at + channel] = columns[16 * channel + lane]
 
@@ -258,34 +260,36 @@ def _basis_gradients(
     first: int,
     end: int,
     split: Array,
-    totals: Array,
+    present: Array,
     v_bases: Array,
     v_weights: Array,
     row: int,
 ) -> None:
     """From the gradients of the corrections of the Gaussians [first, end) to those of the bases and of the weights.
 
-    ``totals`` [P * 16] is scratch; ``v_weights`` receives P * K sums from ``row`` on.
+    ``v_weights`` receives P * K sums from ``row`` on.
     """
-    stride, size, parts = CHANNELS * raw.opacity_logits.size, CHANNELS * (end - first), totals.size // 16
+    stride, size = CHANNELS * raw.opacity_logits.size, CHANNELS * (end - first)
     bases = raw.bases.size // stride
     for basis in range(bases):
-        at = basis * stride + CHANNELS * first
-        totals[:] = np.float32(0.0)
-        for i in range(0, size - 15, 16):
-            base, gradient = load(raw.bases, at + i), broadcast(np.float32(0.0))
-            for part in range(parts):
-                v = load(split, _SPLIT * part + i)
-                gradient = fma(v, blend.weights[part * bases + basis], gradient)
-                store(totals, 16 * part, fma(base, v, load(totals, 16 * part)))
-            store(v_bases, at + i, gradient)
-        for i in range(size // 16 * 16, size):
-            v_bases[at + i] = np.float32(0.0)
-            for part in range(parts):
-                v_bases[at + i] += split[_SPLIT * part + i] * blend.weights[part * bases + basis]
-                totals[16 * part] += split[_SPLIT * part + i] * raw.bases[at + i]
-        for part in range(parts):
-            v_weights[row + part * bases + basis] = lane_sum(load(totals, 16 * part))
+        at, begun = basis * stride + CHANNELS * first, False
+        for part in range(present.size):
+            total, rest = broadcast(np.float32(0.0)), np.float32(0.0)
+            if present[part]:
+                weight = blend.weights[part * bases + basis]
+                for i in range(0, size - 15, 16):
+                    v = load(split, _SPLIT * part + i)
+                    total = fma(load(raw.bases, at + i), v, total)
+                    if begun:
+                        store(v_bases, at + i, fma(v, weight, load(v_bases, at + i)))
+                    else:
+                        store(v_bases, at + i, v * weight)
+                for i in range(size // 16 * 16, size):
+                    v_one = split[_SPLIT * part + i]
+                    rest += raw.bases[at + i] * v_one
+                    v_bases[at + i] = v_one * weight + (v_bases[at + i] if begun else np.float32(0.0))
+                begun = True
+            v_weights[row + part * bases + basis] = lane_sum(total) + rest
 
 
 @kernel
@@ -313,10 +317,10 @@ def carry_backward(
     bases = raw.bases.size // (CHANNELS * count)
     parts = blend.weights.size // max(bases, 1)
     columns, split = np.empty(16 * CHANNELS, np.float32), np.empty(_SPLIT * parts, np.float32)
-    totals = np.empty(16 * parts, np.float32)
+    present = np.empty(parts, np.uint8)
     for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
         first, end = chunk * CHUNK, min((chunk + 1) * CHUNK, count)
-        split[:] = np.float32(0.0)
+        split[:], present[:] = np.float32(0.0), 0
         for block in range(chunk * (CHUNK // 16), min((chunk + 1) * (CHUNK // 16), blocks)):
             g = first_of_block(block, count)
             _to_columns(corrections, g, columns)
@@ -386,6 +390,6 @@ def carry_backward(
             store(columns, 144, v_blue * gains.color)
             store(columns, 160, v_logit * gains.opacity)
             if bases > 0:
-                _split_by_part(columns, blend, g, first, split)
+                _split_by_part(columns, blend, g, first, split, present)
         row = chunk * blend.weights.size
-        _basis_gradients(raw, blend, first, end, split, totals, gradients.bases, v_weights, row)
+        _basis_gradients(raw, blend, first, end, split, present, gradients.bases, v_weights, row)
