@@ -320,7 +320,10 @@ def carry_backward(
     present = np.empty(parts, np.uint8)
     for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
         first, end = chunk * CHUNK, min((chunk + 1) * CHUNK, count)
-        split[:], present[:] = np.float32(0.0), 0
+        for i in range(split.size):
+            split[i] = np.float32(0.0)
+        for part in range(parts):
+            present[part] = 0
         for block in range(chunk * (CHUNK // 16), min((chunk + 1) * (CHUNK // 16), blocks)):
             g = first_of_block(block, count)
             _to_columns(corrections, g, columns)
