@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,14 @@ def test_no_code_breaks_it(avatar: Avatar) -> None:
     extreme = avatar.codes.with_channels(**dict.fromkeys(avatar.space.channels, avatar.space.high))
     extreme = replace(extreme, neck_pose=torch.tensor([1.0, -1.5, 1.0]), neck_translation=torch.tensor([0.1, 0.0, 0.0]))
     _check(avatar.render(avatar.camera, extreme), avatar.camera)
+
+
+def test_two_threads_may_render_at_once(avatar: Avatar) -> None:
+    states = [avatar.codes, avatar.codes.with_channels(**dict.fromkeys(avatar.space.channels, avatar.space.high))] * 4
+    alone = [avatar.render(avatar.camera, state).rgb for state in states[:2]]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda state: avatar.render(avatar.camera, state).rgb, states))
+    assert all(torch.equal(rgb, alone[index % 2]) for index, rgb in enumerate(together))
 
 
 def test_codes_of_another_space_are_refused(avatar: Avatar) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -13,12 +14,14 @@ import pytest
 import torch
 
 from reenact.backgrounds import background
-from reenact.camera_paths import CameraPathConfig
+from reenact.camera_paths import CameraPathConfig, repeated
 from reenact.drivers import Driving
-from reenact.render import RenderConfig, render
+from reenact.render import RenderConfig, render, render_frames
+from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.codes import Codes, CodeSpace, CodeTrack
 from studio.errors import StudioError
+from studio.kernels.workers import worker_count
 from studio.media.audio import Audio
 from studio.media.images import read_image, to_uint8, write_image
 
@@ -89,6 +92,32 @@ class _Interrupting:
         if self.calls == 3:
             raise KeyboardInterrupt
         return self.avatar.render(camera, codes)
+
+
+def test_frames_in_flight_come_in_order_and_no_more_than_needed(avatar: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late frames are finished first here; who stops listening leaves at most a frame for each core to be drawn."""
+    monkeypatch.setenv("STUDIO_THREADS", "3")
+    codes, cameras = _speech(12).track.codes, repeated(avatar.camera, 12)
+    drawn, workers = [], []
+
+    class Slow:
+        def render(self, camera: Camera, state: Codes) -> RenderOutput:
+            number = round(float(state.expression.max()) * 11 / 0.8)
+            time.sleep(0.03 * (number % 3 == 0))
+            drawn.append(number)
+            workers.append(worker_count())
+            return RenderOutput(torch.full((1, 4, 4, 3), number / 255), torch.ones(1, 4, 4), torch.ones(1, 4, 4))
+
+    def pictures() -> Any:
+        return render_frames(cast(Any, Slow()), codes, cameras, lambda frame: frame.pixels(torch.zeros(3))[0])
+
+    assert [int(image[0, 0, 0]) for image in pictures()] == list(range(12))
+    assert set(workers) == {1}
+    drawn.clear()
+    some = pictures()
+    next(some)
+    some.close()
+    assert len(drawn) <= 4
 
 
 def test_interrupted_video_leaves_nothing(tmp_path: Path, avatar: Any) -> None:
