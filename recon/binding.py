@@ -44,7 +44,7 @@ _FALLOFF = 0.2
 _UNSEEN_DENSITY = 0.08  # faces that no camera sees still need something, in case someone orbits
 _SHELL_OVERLAP = 1.5  # they fill a volume, not a surface
 _LOOSE_REGIONS = ("scalp", "hair", "neck", "torso")
-PARTS = ("mouth", "eyes", "rest")  # what moves by itself, and is corrected by itself
+PARTS = ("mouth", "eyes", "brows", "rest")  # what moves by itself, and is corrected by itself
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def face_parts(head: HeadModel) -> Tensor:
     centers = head.template[head.faces].mean(dim=1)
     landmarks = head.landmarks(head.template)
     distances = []
-    for points in (LIPS, (*GROUPS["lids"], *GROUPS["brows"])):
+    for points in (LIPS, GROUPS["lids"], GROUPS["brows"]):
         near = landmarks[[index for index in points if head.landmark_valid[index]]]
         distances.append(torch.cdist(centers, near).amin(dim=1) if len(near) else torch.ones(len(centers)))
     nearest = torch.stack(distances).argmin(dim=0)

@@ -24,7 +24,8 @@ from studio.heads.model import HeadModel
 
 _SEEN = {
     "mouth": (*LIPS, *CONTOUR),
-    "eyes": (*GROUPS["lids"], *GROUPS["irises"], *GROUPS["brows"]),
+    "eyes": (*GROUPS["lids"], *GROUPS["irises"]),
+    "brows": (*GROUPS["lids"], *GROUPS["brows"]),
     "rest": CONTOUR,
 }
 # What moves less tells nothing: landmarks (root mean square in inter-ocular distances), the neck (radians, metres).

@@ -23,7 +23,7 @@ from recon.detail import blending_weights, with_levels
 from recon.field import FieldConfig, SplatField
 from recon.forecast import Outlook, step_work
 from recon.frames import Draws, Key, Sampler, View, Views
-from recon.growth import GrowthConfig, blame, grow, grown_mean, with_binding
+from recon.growth import GrowthConfig, blame, grow, grown_mean, inherit, with_binding
 from recon.initialise import make_binding
 from recon.loop import OnStep, fit
 from recon.losses import LossConfig, image_loss
@@ -46,6 +46,7 @@ _FORWARD = 0.5  # of the cost of a step: drawing without learning
 _COPIES = (
     3  # of what is learned, besides itself, its momenta and its mean: the best state, and two at a time for a moment
 )
+_INSIDE = ("teeth_upper", "teeth_lower", "tongue", "gums", "mouth_interior", "eye_left", "eye_right")
 _LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
 
 
@@ -54,7 +55,8 @@ class RateConfig:
     """Adam's learning rates; lengths are in inter-ocular distances, colours sRGB 0..1.
 
     ``eps`` is what Adam adds to the size of a gradient: enough that what is hidden (the inside of a closed mouth) does
-    not drift on rounding errors, too little to slow what is seen.
+    not drift on rounding errors, too little to slow what is seen. ``decay`` shrinks the corrections (decoupled weight
+    decay, Loshchilov and Hutter 2019), so that those of states seen once fade.
     """
 
     offsets: float = 3e-3
@@ -69,6 +71,7 @@ class RateConfig:
     camera_motions: float = 1e-2
     images: float = 3e-3
     eps: float = 1e-7
+    decay: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class TrainConfig:
         camera_motions: small motions of each camera of a rig.
         growth: whether all Gaussians are there from the beginning, see ``recon.growth``.
         levels: numbers of Gaussians of the sparser versions that the avatar brings, where it has more itself.
+        hold: share of their way back to their first colours that teeth, tongue and eyeballs take each step.
         jitter: noise on the code components (which have unit variance): corrections become smooth functions of them.
         seed: of everything random.
         kernels: "auto", "cuda" or "cpu".
@@ -105,6 +109,7 @@ class TrainConfig:
     refine: bool = False
     camera_colors: bool = False
     camera_motions: bool = False
+    hold: float = 2e-3
     jitter: float = 0.25
     levels: tuple[int, ...] = (8_000, 20_000, 50_000, 100_000)
     growth: GrowthConfig = field(default_factory=GrowthConfig)
@@ -179,6 +184,7 @@ class SplatSession:
         self.rig = RigResiduals(capture.cameras[cameras], learned.unit, config.camera_colors, config.camera_motions)
         self.backdrop = Backdrop(self.views, cameras, self.timesteps, config.behind, config.seed)
         initial_colors(self.avatar, self.codes, samples)
+        self._first_colors = self.avatar.learned.colors.detach().clone()
         self.sampler: Draws = Sampler(len(self.keys), config.seed)
         self.optimizer = self._new_optimizer()
         self._best_psnr, self._best_step, self._stale = -math.inf, 0, 0
@@ -186,7 +192,7 @@ class SplatSession:
         self._mean = self._copied("mean")
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self._groups(), eps=self.config.rates.eps, fused=True)
+        return torch.optim.AdamW(self._groups(), eps=self.config.rates.eps, weight_decay=0.0, fused=True)
 
     def _groups(self) -> list[dict[str, object]]:
         rates = self.config.rates
@@ -195,6 +201,7 @@ class SplatSession:
             {"params": [getattr(learned, name)], "rate": getattr(rates, name)}
             for name in ("offsets", "quats", "log_scales", "opacity_logits", "colors", "bases")
         ]
+        groups[-1]["weight_decay"] = rates.decay
         groups.append({"params": list(learned.weights.parameters()), "rate": rates.weights})
         if self.config.refine:
             groups.append({"params": [self.residuals.values], "rate": rates.residuals})
@@ -213,14 +220,16 @@ class SplatSession:
 
     def step(self, step: int) -> float:
         """One optimisation step; returns the loss."""
+        rate = self._rate(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * self._rate(step)
+            group["lr"] = group["rate"] * rate
         index = self.sampler.next()
         view = self.views[self.keys[index]]
         loss = self.loss(self.avatar, view, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self._settle(rate * self.config.hold)
         if step % _MEAN_EVERY == 0:
             pace = min(_MEAN_EVERY / self._reach(step), 1.0)
             for name, value in self._state("mean").items():
@@ -228,6 +237,16 @@ class SplatSession:
         if self.config.growth.due(step + 1, self.config.iterations):
             self._grow(step + 1)
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _settle(self, share: float) -> None:
+        """What is inside of mouth and eyes goes a share of its way back to the colours it began with.
+
+        Adam makes as large a step of a glimpse between lips as of what is always seen: teeth and tongue would be
+        speckled with the colours of lips. Against gradients that agree such a share is nothing.
+        """
+        inside = self.avatar.head.region_faces(*_INSIDE)[self.avatar.binding.faces]
+        self.avatar.learned.colors.lerp_(self._first_colors, share * inside[:, None])
 
     def _rate(self, step: int) -> float:
         """Learning rates at a step, relative to the first."""
@@ -245,6 +264,7 @@ class SplatSession:
         blamed = blame(self.avatar, self.codes, views, self.backdrop)
         count = self.config.growth.count(self.config.gaussians, done, self.config.iterations)
         self.avatar, splits = grow(self.avatar, self.optimizer, blamed, count, generator)
+        self._first_colors = inherit(self._first_colors, splits)
         self._mean = grown_mean(self._mean, "mean/learned/", splits)
         self._best_psnr, self._best_step, self._stale, self._best = -math.inf, 0, 0, {}
 
@@ -353,6 +373,7 @@ class SplatSession:
     def store(self, folder: Path, step: int) -> None:
         """Write a checkpoint."""
         tensors = {**self._state("now"), **self._mean, **self._best, **optimizer_tensors(self.optimizer)}
+        tensors["first_colors"] = self._first_colors
         tensors |= {f"binding/{name}": value for name, value in vars(self.avatar.binding).items()}
         numbers = {
             "drawn": self.sampler.drawn,
@@ -370,6 +391,7 @@ class SplatSession:
         tensors, numbers = dict(checkpoint.tensors), checkpoint.numbers
         binding = {n.removeprefix("binding/"): value for n, value in tensors.items() if n.startswith("binding/")}
         self.avatar = with_binding(self.avatar, self.optimizer, Binding(**binding))
+        self._first_colors = tensors["first_colors"]
         self._load("now", tensors)
         restore_optimizer(self.optimizer, tensors)
         self._best = {name: value for name, value in tensors.items() if name.startswith("best/")}

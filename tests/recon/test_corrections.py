@@ -42,10 +42,10 @@ def test_training_codes_fill_the_range_and_foreign_codes_do_not_leave_it(head: H
 
 
 def test_each_part_sees_its_landmarks_and_the_neck(head: HeadModel) -> None:
-    """On the ball the jaw moves the lips alone and the brow nothing that is a landmark of mouth or eyes."""
+    """On the ball the jaw moves the lips alone and the brow nothing that is a landmark of a part."""
     person = head.with_identity(torch.zeros(1))
     statistics = CodeStatistics.fit(_clip(), person, 20)
-    assert statistics.sizes.tolist() == [4, 4, 4]  # three turns of the neck, and the jaw or nothing
+    assert statistics.sizes.tolist() == [4, 4, 4, 4]  # three turns of the neck, and the jaw or nothing
     rest = Codes.neutral()
     still, jaw = (_seen(statistics, codes) for codes in (rest, rest.with_channels(jawOpen=0.8)))
     assert float((jaw["mouth"] - still["mouth"]).abs().max()) > 0.5
@@ -89,17 +89,17 @@ def test_motion_of_landmarks_by_hand(head: HeadModel) -> None:
 
 
 def _field(head: HeadModel, config: FieldConfig) -> tuple[Rig, SplatField, torch.Tensor]:
-    """Fifty Gaussians on the ball; each part sees components of its own: 1, 2 and 1."""
+    """Fifty Gaussians on the ball; each part sees components of its own: 1, 2, 1 and 1."""
     person = head.with_identity(torch.zeros(1))
     generator = torch.Generator().manual_seed(0)
     binding = sample_surface(person, torch.ones(len(person.faces)), 50, generator)
-    return Rig(person, binding), SplatField(binding, 0.06, (1, 2, 1), config, generator), binding.parts
+    return Rig(person, binding), SplatField(binding, 0.06, (1, 2, 1, 1), config, generator), binding.parts
 
 
 def test_without_corrections_gaussians_sit_on_their_triangles(head: HeadModel) -> None:
     rig, learned, parts = _field(head, FieldConfig(bases=3))
     anchors = rig.pose(Codes.neutral())
-    gaussians = learned(anchors, torch.ones(4), parts)
+    gaussians = learned(anchors, torch.ones(5), parts)
     torch.testing.assert_close(gaussians.means, anchors.origins)
     torch.testing.assert_close(gaussians.quats, anchors.quats)
 
@@ -120,8 +120,8 @@ def test_a_part_is_corrected_by_its_own_components(head: HeadModel) -> None:
     assert torch.bincount(parts, minlength=len(PARTS)).min() > 0
     torch.nn.init.normal_(learned.bases)
     anchors = rig.pose(Codes.neutral())
-    plain = learned(anchors, torch.zeros(4), parts)
-    eyes = learned(anchors, torch.tensor([0.0, 1.0, -1.0, 0.0]), parts)
+    plain = learned(anchors, torch.zeros(5), parts)
+    eyes = learned(anchors, torch.tensor([0.0, 1.0, -1.0, 0.0, 0.0]), parts)
     moved = (eyes.means - plain.means).norm(dim=-1) > 0
     assert torch.equal(moved, parts == PARTS.index("eyes"))
 
@@ -129,7 +129,7 @@ def test_a_part_is_corrected_by_its_own_components(head: HeadModel) -> None:
 def test_gradients_reach_everything_that_is_learned(head: HeadModel) -> None:
     rig, learned, parts = _field(head, FieldConfig(bases=3))
     torch.nn.init.normal_(learned.bases)
-    gaussians: Gaussians = learned(rig.pose(Codes.neutral()), torch.ones(4), parts)
+    gaussians: Gaussians = learned(rig.pose(Codes.neutral()), torch.ones(5), parts)
     sum(value.square().sum() for value in vars(gaussians).values()).backward()
     for name, parameter in learned.named_parameters():
         assert parameter.grad is not None, name
@@ -138,7 +138,7 @@ def test_gradients_reach_everything_that_is_learned(head: HeadModel) -> None:
 
 def test_pose_residuals_have_no_mean(head: HeadModel, track: CodeTrack) -> None:
     rig, learned, parts = _field(head, FieldConfig(bases=1))
-    gaussians = learned(rig.pose(Codes.neutral()), torch.ones(4), parts)
+    gaussians = learned(rig.pose(Codes.neutral()), torch.ones(5), parts)
     residuals = PoseResiduals(5, 0.06)
     torch.nn.init.constant_(residuals.values, 0.7)
     same = residuals(gaussians, torch.zeros(50), 2)

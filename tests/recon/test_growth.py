@@ -138,7 +138,7 @@ def test_growing_keeps_picture_binding_and_momenta(capture: Capture, track: Code
     assert torch.equal(grown.binding.bary[: len(binding)], binding.bary)
     assert torch.equal(session.optimizer.state[grown.learned.colors]["exp_avg_sq"], inherit(moments, plan))
     assert psnr(grown.render(view.camera, state).rgb, before) > 35
-    session.avatar = grown
+    session.avatar, session._first_colors = grown, inherit(session._first_colors, plan)
     session.step(6)
 
 

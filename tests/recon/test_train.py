@@ -17,7 +17,7 @@ from recon.avatars.splats import SplatAvatar
 from recon.evaluate import evaluate
 from recon.field import FieldConfig
 from recon.loop import Step
-from recon.train import TrainConfig, train
+from recon.train import SplatSession, TrainConfig, train
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.errors import StudioError
@@ -96,6 +96,34 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     steps: list[int] = []
     train(capture, track, head, config, tmp_path / "run", lambda s: steps.append(s.step), resume=True)
     assert steps[0] == 11
+
+
+def test_what_is_inside_returns_to_its_first_colours(capture: Capture, track: CodeTrack, head: HeadModel) -> None:
+    toothed = replace(head, region_names=("teeth_upper", "scalp"))
+    session = SplatSession(capture, track, toothed, CONFIG)
+    colors = session.avatar.learned.colors
+    first = colors.detach().clone()
+    inside = session.avatar.head.region_faces("teeth_upper")[session.avatar.binding.faces]
+    assert 0 < int(inside.sum()) < len(inside)
+    with torch.no_grad():
+        colors += 0.2
+    session._settle(0.25)
+    torch.testing.assert_close(colors.detach() - first, torch.where(inside, 0.15, 0.2)[:, None].expand(-1, 3))
+
+
+def test_corrections_without_gradient_fade(capture: Capture, track: CodeTrack, head: HeadModel) -> None:
+    """Weight decay acts on the bases alone: after a step without gradient they are smaller, the rest is as it was."""
+    session = SplatSession(capture, track, head, CONFIG)
+    learned = session.avatar.learned
+    with torch.no_grad():
+        learned.bases.fill_(1.0)
+    before = {name: value.detach().clone() for name, value in learned.named_parameters()}
+    for parameter in learned.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    session.optimizer.step()
+    for name, parameter in learned.named_parameters():
+        factor = 1 - CONFIG.rates.bases * CONFIG.rates.decay if name == "bases" else 1.0
+        torch.testing.assert_close(parameter.detach(), factor * before[name])
 
 
 def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(
