@@ -38,7 +38,16 @@ def sh_colors_reference(
     degree: int,
 ) -> Tensor:
     """Colours [N, 3] in plain torch."""
-    x, y, z = torch.nn.functional.normalize(means - center, dim=-1).unbind(-1)
+    basis = sh_basis(torch.nn.functional.normalize(means - center, dim=-1), degree)
+    return ((basis[:, None] @ coefficients[:, : basis.shape[-1]])[:, 0] + 0.5).clamp(min=0.0)
+
+
+def sh_basis(
+    directions: Tensor,  # [N, 3] unit
+    degree: int,
+) -> Tensor:
+    """[N, (degree + 1)²] the spherical harmonics in plain torch."""
+    x, y, z = directions.unbind(-1)
     basis = [torch.full_like(x, C0)]
     if degree > 0:
         basis += [-C1 * y, C1 * z, -C1 * x]
@@ -49,8 +58,7 @@ def sh_colors_reference(
         a, b, c, d, e, f = C3
         basis += [-a * y * (3 * x * x - y * y), 2 * b * x * y * z, y * (d - c * z * z), z * (e * z * z - f)]
         basis += [x * (d - c * z * z), b * z * (x * x - y * y), -a * x * (x * x - 3 * y * y)]
-    stacked = torch.stack(basis, dim=-1)
-    return ((stacked[:, None] @ coefficients[:, : stacked.shape[-1]])[:, 0] + 0.5).clamp(min=0.0)
+    return torch.stack(basis, dim=-1)
 
 
 def sh_colors(

@@ -26,12 +26,19 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
     capture = open_capture(capture_folder)
     settings = config.group("avatar")
     common = {"kernels": config.text("kernels"), "seed": config.get("seed", int)}
-    is_static = settings.text("kind") == "static_splats"
+    kind = settings.text("kind")
+    is_static = kind in ("static_splats", "hash_static")
     if capture.fps == 0 and not is_static:
-        raise StudioError(f"{capture_folder} shows a single moment", next="train it with avatar=static_splats")
+        raise StudioError(
+            f"{capture_folder} shows a single moment", next="train it with avatar=static_splats or avatar=hash_static"
+        )
     name = None if is_static else track_name or only_track(capture)
     try:
         with step_bar("train") as on_step:
+            if kind == "hash_static":
+                from recon.train_hash import HashStaticConfig, train_hash_static
+
+                return train_hash_static(capture, settings.to(HashStaticConfig, **common), out, on_step, resume)
             if name is None:
                 from recon.train_static import StaticConfig, train_static
 

@@ -44,6 +44,7 @@ def room_dataclasses() -> dict[str, type]:
     from capture.tracking import TrackConfig
     from capture.video import IngestConfig
     from recon.train import TrainConfig
+    from recon.train_hash import HashStaticConfig
     from recon.train_static import StaticConfig
     from reenact.render import RenderConfig
 
@@ -53,6 +54,7 @@ def room_dataclasses() -> dict[str, type]:
         "tracker/standard": TrackConfig,
         "avatar/splats": TrainConfig,
         "avatar/static_splats": StaticConfig,
+        "avatar/hash_static": HashStaticConfig,
         "render/video": RenderConfig,
     }
 

@@ -1,0 +1,140 @@
+"""A radiance field: hash grid, a small network for density, another for colour (Müller et al. 2022, section 5.4).
+
+What lies outside of its box, if anything, is a colour for each direction, as if it were infinitely far away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from studio.cameras import Camera
+from studio.kernels.hash_grid import HashGridLayout, hash_encode
+from studio.kernels.march import Composite, OccupancyGrid, Samples, composite, march_rays
+from studio.kernels.mlp import MlpLayout, mlp
+from studio.kernels.spherical_harmonics import sh_basis
+from studio.rotations import rigid_inverse
+
+_SH_DEGREE, _SH_BASES = 3, 16
+_LATENT = 16  # numbers that the density network hands to the colour network; the first is the density's logarithm
+_LARGEST = 12.0  # of that logarithm
+
+
+@dataclass(frozen=True)
+class FieldShape:
+    """Sizes of a radiance field.
+
+    Args:
+        levels: levels of the hash grid, of two features each.
+        log2_size: at most 2**log2_size rows in each.
+        base_resolution: cells a side of the coarsest level.
+        finest: cells a side of the finest.
+        hidden: width of the networks.
+    """
+
+    levels: int = 14
+    log2_size: int = 17
+    base_resolution: int = 16
+    finest: int = 1024
+    hidden: int = 64
+
+    @cached_property
+    def grid(self) -> HashGridLayout:
+        return HashGridLayout.up_to(
+            self.finest, levels=self.levels, base_resolution=self.base_resolution, log2_size=self.log2_size
+        )
+
+    @cached_property
+    def density(self) -> MlpLayout:
+        return MlpLayout(self.grid.width, _LATENT, self.hidden, hidden_layers=1)
+
+    @cached_property
+    def color(self) -> MlpLayout:
+        return MlpLayout(_LATENT + _SH_BASES, 3, self.hidden, hidden_layers=2)
+
+    @cached_property
+    def sky(self) -> MlpLayout:
+        return MlpLayout(_SH_BASES, 3, 32, hidden_layers=1)
+
+    def initial(self, generator: torch.Generator, sky: bool) -> dict[str, Tensor]:
+        """Parameters by name: table, density, color and, with ``sky``, sky."""
+        layouts = {"density": self.density, "color": self.color, **({"sky": self.sky} if sky else {})}
+        networks = {name: layout.initial(generator) for name, layout in layouts.items()}
+        return {"table": self.grid.initial_table(generator), **networks}
+
+
+@dataclass(frozen=True)
+class RadianceField:
+    """A field's parameters and where it is.
+
+    Args:
+        parameters: see ``FieldShape.initial``.
+        shape: sizes.
+        occupancy: its box, world, and what is worth looking into.
+        step: length of a step of the marching, world.
+        kernels: "auto", "cuda" or "cpu".
+    """
+
+    parameters: Mapping[str, Tensor]
+    shape: FieldShape
+    occupancy: OccupancyGrid
+    step: float
+    kernels: str = "auto"
+
+    def latent(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Densities [S] and what the colour network wants to know [S, 16], of points [S, 3] in the world."""
+        lower, upper = self.occupancy.lower, self.occupancy.upper
+        inside = (points - lower) / (upper - lower)
+        features = hash_encode(inside, self.parameters["table"], self.shape.grid, kernels=self.kernels)
+        latent = mlp(features, self.parameters["density"], self.shape.density, kernels=self.kernels)
+        return latent[:, 0].clamp(max=_LARGEST).exp() / self._unit, latent
+
+    @property
+    def _unit(self) -> float:
+        """A length that densities are measured with, so that they do not depend on the world's unit."""
+        return 64.0 * self.step
+
+    def opacity(self, points: Tensor) -> Tensor:
+        """[S] α of one step."""
+        return 1.0 - torch.exp(-self.latent(points)[0] * self.step)
+
+    def march(
+        self,
+        origins: Tensor,  # [R, 3] world
+        directions: Tensor,  # [R, 3] unit
+        jitter: Tensor | None = None,  # [R]
+    ) -> Samples:
+        """Where to look along rays."""
+        return march_rays(origins, directions, self.occupancy, self.step, jitter=jitter, kernels=self.kernels)
+
+    def shade(self, origins: Tensor, directions: Tensor, samples: Samples) -> Composite:
+        """What the rays see at the samples, without the sky."""
+        densities, latent = self.latent(samples.points(origins, directions))
+        toward = sh_basis(directions, _SH_DEGREE)[samples.rays]
+        raw = mlp(torch.cat((latent, toward), dim=1), self.parameters["color"], self.shape.color, kernels=self.kernels)
+        return composite(densities, raw.sigmoid(), samples, kernels=self.kernels)
+
+    def sky(self, directions: Tensor) -> Tensor | None:
+        """[R, 3] colours of what is behind everything, or None."""
+        if "sky" not in self.parameters:
+            return None
+        toward = sh_basis(directions, _SH_DEGREE)
+        return mlp(toward, self.parameters["sky"], self.shape.sky, kernels=self.kernels).sigmoid()
+
+
+def pixel_rays(
+    camera: Camera,  # C views
+    pixels: Tensor,  # [N, 3] int64: view, row, column
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Origins and unit directions [N, 3] in the world through the centres of pixels, and camera z per distance [N]."""
+    view, row, column = pixels.unbind(-1)
+    centers = torch.stack((column + 0.5, row + 0.5, torch.ones_like(row)), dim=-1).to(camera.Ks)
+    in_camera = (torch.linalg.inv(camera.Ks)[view] @ centers[..., None])[..., 0]
+    length = in_camera.norm(dim=-1)
+    to_world = rigid_inverse(camera.viewmats)[view]
+    directions = (to_world[:, :3, :3] @ (in_camera / length[:, None])[..., None])[..., 0]
+    return to_world[:, :3, 3], directions, 1.0 / length
