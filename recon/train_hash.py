@@ -27,7 +27,7 @@ class HashStaticConfig:
 
     Args:
         iterations: steps.
-        rays: pixels of a step, from all photos.
+        samples: looked at in a step, about: so many pixels are taken, from all photos, as need so many.
         steps: steps of the marching along the diagonal of the scene's box.
         margin: how much larger the box is than that of the triangulated points.
         cells: of the occupancy grid, a side.
@@ -41,7 +41,7 @@ class HashStaticConfig:
     """
 
     iterations: int = 4000
-    rays: int = 2048
+    samples: int = 65_536
     steps: int = 768
     margin: float = 1.5
     cells: int = 96
@@ -57,6 +57,7 @@ class HashStaticConfig:
 _RATE, _DECAY = 1e-2, 0.03  # of all parameters, and what is left of it in the end (Müller et al. 2022)
 _EXPOSURE_RATE = 2e-3
 _OCCUPANCY_EVERY, _OCCUPANCY_WARM = 16, 256  # steps; all cells are looked at while it is warm
+_RAYS, _MOST = 16_384, 2  # rays of a step, at most, and times those of the step before
 _QUANTILES = (0.01, 0.99)  # of the triangulated points, along each axis
 
 
@@ -106,6 +107,7 @@ class HashStaticSession:
         field = RadianceField(self.parameters, config.field, occupancy, step, config.kernels)
         self.avatar = HashStatic(field, self.cameras[0])
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=_RATE, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        self.rays = max(config.samples // config.steps, 1)  # of a step; more as the box empties
         # Cameras choose their exposure anew for every photo: a gain (as a logarithm) and an offset for each.
         self.exposures = torch.nn.Parameter(torch.zeros(len(self.cameras), 2))
         self.exposure_optimizer = torch.optim.Adam([self.exposures], lr=_EXPOSURE_RATE, fused=True)
@@ -129,13 +131,14 @@ class HashStaticSession:
         return float(loss.detach())
 
     def _loss(self) -> Tensor:
-        rays, field = self.config.rays, self.avatar.field
+        rays, field = self.rays, self.avatar.field
         pixels = torch.stack(
             [torch.randint(size, (rays,), generator=self.generator) for size in self.images.shape[:3]], dim=1
         )
         origins, directions, _ = pixel_rays(self.cameras, pixels)
         jitter = torch.rand(rays, generator=self.generator)
         samples = field.march(origins, directions, jitter)
+        self.rays = min(max(round(rays * self.config.samples / max(len(samples.starts), 1)), 1), _MOST * rays, _RAYS)
         seen = field.shade(origins, directions, samples)
         background, target = self._background_and_target(pixels, directions)
         image = seen.rgb + (1.0 - seen.alpha[:, None]) * background
@@ -160,7 +163,7 @@ class HashStaticSession:
         return {"occupied": float(self.avatar.field.occupancy.occupied.float().mean())}
 
     def outlook(self, done: int) -> Outlook:
-        """As much for every step: more than it will take, since there is less to look into as the box empties."""
+        """As much for every step: they look at as many samples."""
         return Outlook(float(self.config.iterations - done), 0, 0)
 
     def store(self, folder: Path, step: int) -> None:
@@ -171,7 +174,7 @@ class HashStaticSession:
         tensors |= {"values": occupancy.values, "occupied": occupancy.occupied}
         tensors |= optimizer_tensors(self.optimizer)
         tensors |= {f"exposure_{name}": value for name, value in optimizer_tensors(self.exposure_optimizer).items()}
-        save_checkpoint(folder, step, Checkpoint(tensors, {}))
+        save_checkpoint(folder, step, Checkpoint(tensors, {"rays": self.rays}))
 
     def restore(self, folder: Path) -> int:
         """Continue from the newest checkpoint, if there is one; returns the steps done."""
@@ -189,6 +192,7 @@ class HashStaticSession:
         occupancy = self.avatar.field.occupancy
         occupancy.values, occupancy.occupied = tensors["values"], tensors["occupied"]
         self.generator.set_state(tensors["generator"])
+        self.rays = int(checkpoint.numbers["rays"])
         return int(checkpoint.numbers["step"])
 
     def result(self) -> tuple[HashStatic, dict[str, Any]]:

@@ -22,7 +22,7 @@ from tests.textured_plane import noise_texture, plane_capture
 EYES = [[-0.5, 0.1, 3.0], [0.5, 0.0, 3.0], [0.0, 0.5, 2.9], [0.1, -0.5, 3.1], [0.05, 0.1, 3.0]]
 CONFIG = HashStaticConfig(
     iterations=30,
-    rays=1024,
+    samples=16_384,
     steps=128,
     cells=16,
     field=FieldShape(levels=6, log2_size=12, finest=128, hidden=16),
