@@ -2,9 +2,9 @@
 
 Neighbours in space share a cell; of each cell the Gaussians that make up most of the photos come first. So a prefix
 stays closed and keeps the relative density of its kinds: lips, lids, teeth and eyeballs are thinned out as skin is, not
-lost. What is left of a cell is enlarged to cover what its neighbours covered, and then fitted to the photos for a short
-while. Each level keeps own offsets, orientations, sizes, opacities and colours (14 numbers for each Gaussian); the
-corrections, a hundred and more, are shared with the whole.
+lost. What is left of a cell is enlarged to cover what its neighbours covered, and then fitted for a short while to the
+photos, and to the whole from where nobody filmed. Each level keeps own offsets, orientations, sizes, opacities and
+colours (14 numbers for each Gaussian); the corrections, a hundred and more, are shared with the whole.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from studio.avatar import Avatar
 from studio.cameras import Camera
 from studio.codes import Codes
 from studio.logs import say
+from studio.rotations import axis_angle_to_matrix, rigid
 
 LEVEL_ROWS = ("offsets", "quats", "log_scales", "opacity_logits", "colors")  # what a level has of its own
 _CELL = 32  # neighbours that are thinned out together
@@ -35,6 +36,7 @@ _LIKELY = 0.5  # exponent by which cells that make up more of the photos keep mo
 _MOST_KEPT = 3.0  # times as many as the average cell, or as few
 _MOST_ENLARGED = 2.5
 _UNSEEN = 1e-3  # what a Gaussian that no photo shows counts for its area, against the average one that is seen
+_TURNS = (0.3, 0.9)  # radians up and down, left and right: from where a level is compared with the whole
 _TIMED = 7  # frames
 _BITS = 10  # of each coordinate, for the order along a space-filling curve
 _RATES = {"offsets": 1e-3, "quats": 2e-3, "log_scales": 1e-2, "opacity_logits": 3e-2, "colors": 4e-3}
@@ -128,12 +130,24 @@ def enlarged(
     return level
 
 
+def difference_from_sides(level: SplatAvatar, whole: SplatAvatar, step: int) -> Tensor:
+    """How much a level differs from the whole at rest, turned at random: photos show little of a head's sides."""
+    random = 2 * torch.rand(2, generator=torch.Generator().manual_seed(step)) - 1
+    turn = axis_angle_to_matrix(torch.cat((random * torch.tensor(_TURNS), torch.zeros(1))))
+    codes, camera = whole.codes, whole.camera
+    codes = replace(codes, head_to_world=codes.head_to_world @ rigid(turn, torch.zeros(3)))
+    target = whole.render(camera, codes)
+    drawn = level.render_gaussians(camera, level.head_gaussians(codes), codes.head_to_world)
+    return (drawn.rgb - target.rgb).abs().mean() + (drawn.alpha - target.alpha).abs().mean()
+
+
 def fit_level(
     level: SplatAvatar,
+    whole: SplatAvatar,
     loss: Callable[[SplatAvatar, int], Tensor],  # of a photo, chosen by the number of the step
     steps: int,
 ) -> SplatAvatar:
-    """The level with what is its own fitted to the photos (changed in place)."""
+    """The level with what is its own fitted to photos and to the whole seen from elsewhere (changed in place)."""
     for name in LEVEL_ROWS:
         getattr(level.learned, name).requires_grad_(True)
     optimizer = torch.optim.Adam(
@@ -144,7 +158,7 @@ def fit_level(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * 0.5 * (1 + math.cos(math.pi * step / steps))
-        value = loss(level, step)
+        value = loss(level, step) if step % 2 == 0 else difference_from_sides(level, whole, step)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
@@ -169,7 +183,8 @@ def with_levels(
     order = detail_order(cells, kinds, weights)
     ordered, levels = taken(avatar, order), {}
     for count in sorted({count for count in counts if count < len(order)}):
-        level = fit_level(enlarged(ordered, cells[order], weights[order], count), loss, steps)
+        level = enlarged(ordered, cells[order], weights[order], count)
+        fit_level(level, ordered, loss, steps)
         levels[count] = {name: getattr(level.learned, name).detach().clone() for name in LEVEL_ROWS}
     return replace(ordered, levels=levels)
 

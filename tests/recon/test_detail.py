@@ -10,7 +10,7 @@ import torch
 
 from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
-from recon.detail import at_level, cells_of, detail_order, enlarged, level_for_rate, taken
+from recon.detail import at_level, cells_of, detail_order, difference_from_sides, enlarged, level_for_rate, taken
 from recon.field import FieldConfig
 from recon.growth import kind_of
 from recon.metrics import psnr
@@ -128,6 +128,15 @@ def test_a_level_is_an_avatar_of_its_own(avatar: SplatAvatar, folder: Path, tmp_
     assert torch.equal(loaded.render(avatar.camera, codes).rgb, level.render(avatar.camera, codes).rgb)
     coarsest = (at_level(a, 150).render(avatar.camera, codes).rgb for a in (loaded, avatar))
     torch.testing.assert_close(*coarsest, atol=1e-5, rtol=0)
+
+
+def test_levels_stay_closed_where_nobody_filmed(avatar: SplatAvatar) -> None:
+    """Seen from steps that no fit has taken, a level differs from the whole less than one that was only thinned out."""
+    level, thin = at_level(avatar, 400), taken(avatar, torch.arange(400))
+    for step in (10_001, 10_003, 10_005):
+        fitted, dropped = (float(difference_from_sides(a, avatar, step)) for a in (level, thin))
+        assert fitted < 0.8 * dropped
+    assert float(difference_from_sides(avatar, avatar, 0)) == 0
 
 
 def test_a_rate_chooses_the_level(avatar: SplatAvatar) -> None:
