@@ -196,6 +196,7 @@ def compacted(head: HeadModel, binding: Binding) -> tuple[HeadModel, Binding]:
 class Rig:
     """Poses the triangles that carry Gaussians."""
 
+    @torch.inference_mode(False)  # whoever renders first makes it; whoever fits codes later needs plain tensors
     def __init__(self, head: HeadModel, binding: Binding) -> None:
         """Args: head: without identity parameters, best ``compacted``; binding: on its triangles."""
         used, self._triangle = torch.unique(binding.faces, return_inverse=True)

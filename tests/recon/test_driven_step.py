@@ -92,6 +92,17 @@ def test_the_codes_get_a_gradient_where_anchors_are_differentiable() -> None:
     assert change == pytest.approx(float(2 * (gradient * step).sum()), rel=1e-3)
 
 
+def test_a_rig_made_while_rendering_is_differentiable_later() -> None:
+    person = _skinned_ball().with_identity(torch.zeros(1))
+    binding = sample_surface(person, torch.ones(len(person.faces)), 64, torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        rig = Rig(person, binding)
+        rig.pose(Codes.neutral())
+    expression = torch.full((len(ARKIT52),), 0.3).requires_grad_()
+    rig.anchors(replace(Codes.neutral(), expression=expression)).origins.sum().backward()
+    assert float(expression.grad.abs().max()) > 0
+
+
 def test_anchors_outlive_the_next_pose() -> None:
     """Buffers are used again, but never while somebody holds them."""
     rig = _rig(ball_head())

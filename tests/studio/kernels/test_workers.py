@@ -9,7 +9,7 @@ import time
 import pytest
 
 from studio.errors import StudioError
-from studio.kernels.workers import run, worker_count
+from studio.kernels.workers import run, undivided, worker_count
 
 
 def test_every_share_runs_once_and_the_caller_is_worker_zero():
@@ -33,6 +33,20 @@ def test_an_error_in_any_share_reaches_the_caller():
 
     with pytest.raises(ValueError, match="share 1"):
         run(kernel, 3)
+
+
+def test_undivided_is_for_one_thread_and_for_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_THREADS", "4")
+    elsewhere = []
+    with undivided():
+        with undivided():
+            assert worker_count() == 1
+        assert worker_count() == 1
+        other = threading.Thread(target=lambda: elsewhere.append(worker_count()))
+        other.start()
+        other.join()
+    assert elsewhere == [4]
+    assert worker_count() == 4
 
 
 def test_two_threads_and_nested_calls_finish():
