@@ -156,6 +156,23 @@ def _camera_gradient(point: Vectors, v_point: Vectors, jacobian: Vectors, v_a: V
 
 
 @inlined
+def _root_gradient(s_xx: Vector, s_xy: Vector, s_yy: Vector, u: Vectors, v: Vectors) -> tuple[Vectors, Vectors]:
+    """∂L/∂U = 2 (∂L/∂Σ) U, row by row; with U = A M, A = J R each factor then takes the other's transpose."""
+    return (
+        (
+            2.0 * (s_xx * u[0] + s_xy * v[0]),
+            2.0 * (s_xx * u[1] + s_xy * v[1]),
+            2.0 * (s_xx * u[2] + s_xy * v[2]),
+        ),
+        (
+            2.0 * (s_xy * u[0] + s_yy * v[0]),
+            2.0 * (s_xy * u[1] + s_yy * v[1]),
+            2.0 * (s_xy * u[2] + s_yy * v[2]),
+        ),
+    )
+
+
+@inlined
 def _view_backward(
     setup: Setup, camera: Array, view: int, world: Vectors, rotation: Vectors, scale: Vectors, sums: Vectors, seen: Mask
 ) -> tuple[Any, ...]:
@@ -172,17 +189,9 @@ def _view_backward(
     inverse = 1.0 / determinant
     v_mean_x, v_mean_y = (yy * sums[5] - xy * sums[6]) * inverse, (xx * sums[6] - xy * sums[5]) * inverse
 
-    # U = A M with A = J R: ∂L/∂U = 2 (∂L/∂Σ) U, then each factor takes the other's transpose.
-    p0, p1, p2 = (
-        2.0 * (s_xx * u[0] + s_xy * v[0]),
-        2.0 * (s_xx * u[1] + s_xy * v[1]),
-        2.0 * (s_xx * u[2] + s_xy * v[2]),
-    )
-    q0, q1, q2 = (
-        2.0 * (s_xy * u[0] + s_yy * v[0]),
-        2.0 * (s_xy * u[1] + s_yy * v[1]),
-        2.0 * (s_xy * u[2] + s_yy * v[2]),
-    )
+    p, q = _root_gradient(s_xx, s_xy, s_yy, u, v)
+    p0, p1, p2 = p
+    q0, q1, q2 = q
     a00, a01, a02, a10, a11, a12 = a
     v_m = (
         select(seen, a00 * p0 + a10 * q0, 0.0),
@@ -221,6 +230,60 @@ def _view_backward(
     return v_world, v_m, (v_mean_x, v_mean_y), v_point, jacobian, v_a
 
 
+@inlined
+def _plus9(a: Vectors, b: Vectors) -> Vectors:
+    return (
+        a[0] + b[0],
+        a[1] + b[1],
+        a[2] + b[2],
+        a[3] + b[3],
+        a[4] + b[4],
+        a[5] + b[5],
+        a[6] + b[6],
+        a[7] + b[7],
+        a[8] + b[8],
+    )
+
+
+@inlined
+def _store_shape_gradients(
+    gradients: Gaussians,
+    gaussians: Gaussians,
+    g: int,
+    quat: Vectors,
+    unit: Vectors,
+    rotation: Vectors,
+    scale: Vectors,
+    v_m: Vectors,
+    v_log: Vector,
+    touched: Mask,
+) -> None:
+    """Gradients of scales, rotations and opacities from those of M = R(quat) diag(scales) and of ln α.
+
+    Lanes that are not ``touched`` may hold NaN.
+    """
+    r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = v_m
+    s_x, s_y, s_z = (
+        dot3(m00, m10, m20, r00, r10, r20),
+        dot3(m01, m11, m21, r01, r11, r21),
+        dot3(m02, m12, m22, r02, r12, r22),
+    )
+    store3(gradients.scales, 3 * g, select(touched, s_x, 0.0), select(touched, s_y, 0.0), select(touched, s_z, 0.0))
+    x, y, z = scale
+    v_rotation = (m00 * x, m01 * y, m02 * z, m10 * x, m11 * y, m12 * z, m20 * x, m21 * y, m22 * z)
+    q_w, q_x, q_y, q_z = _quat_gradient(quat, unit, v_rotation)
+    store4(
+        gradients.quats,
+        4 * g,
+        select(touched, q_w, 0.0),
+        select(touched, q_x, 0.0),
+        select(touched, q_y, 0.0),
+        select(touched, q_z, 0.0),
+    )
+    store(gradients.opacities, g, select(touched, v_log / load(gaussians.opacities, g), 0.0))
+
+
 @kernel
 def project_backward(
     worker: int,
@@ -254,16 +317,15 @@ def project_backward(
         unit = normalized(quat)
         rotation = rotation_entries(unit)
         scale = load3(gaussians.scales, 3 * g)
-        v_red, v_green, v_blue, v_log = zero, zero, zero, zero
-        v_x, v_y, v_z, views_seen = zero, zero, zero, zero
-        m00, m01, m02, m10, m11, m12, m20, m21, m22 = zero, zero, zero, zero, zero, zero, zero, zero, zero
+        v_color, v_world, v_log, views_seen = (zero, zero, zero), (zero, zero, zero), zero, zero
+        v_m = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
         for view in range(scene * setup.views_per_scene, (scene + 1) * setup.views_per_scene):
             at = view * setup.splats + first
             seen = load(keys, at) < CULLED
             sums = _summed_rows(keys, slots, at, block_rows)
             if setup.colors_per_view:
                 store3(gradients.colors, 3 * at, sums[0], sums[1], sums[2])
-            v_world, m, v_mean, v_point, jacobian, v_a = _view_backward(
+            w, m, v_mean, v_point, jacobian, v_a = _view_backward(
                 setup, camera, view, world, rotation, scale, sums, seen
             )
             v_mean_x, v_mean_y = select(seen, v_mean[0], 0.0), select(seen, v_mean[1], 0.0)
@@ -273,33 +335,11 @@ def project_backward(
                 (block * setup.views + view) * 16,
                 _camera_gradient(world, v_point, jacobian, v_a, seen & fresh),
             )
-            v_red, v_green, v_blue, v_log = v_red + sums[0], v_green + sums[1], v_blue + sums[2], v_log + sums[4]
-            v_x, v_y, v_z = v_x + v_world[0], v_y + v_world[1], v_z + v_world[2]
-            m00, m01, m02 = m00 + m[0], m01 + m[1], m02 + m[2]
-            m10, m11, m12 = m10 + m[3], m11 + m[4], m12 + m[5]
-            m20, m21, m22 = m20 + m[6], m21 + m[7], m22 + m[8]
-            views_seen = views_seen + select(seen, 1.0, 0.0)
-        r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation
-        store3(gradients.means, 3 * g, v_x, v_y, v_z)
-        touched = views_seen > 0.0  # the rest may hold NaN
-        s_x, s_y, s_z = (
-            dot3(m00, m10, m20, r00, r10, r20),
-            dot3(m01, m11, m21, r01, r11, r21),
-            dot3(m02, m12, m22, r02, r12, r22),
-        )
-        store3(gradients.scales, 3 * g, select(touched, s_x, 0.0), select(touched, s_y, 0.0), select(touched, s_z, 0.0))
-        m0 = (m00 * scale[0], m01 * scale[1], m02 * scale[2])
-        m1 = (m10 * scale[0], m11 * scale[1], m12 * scale[2])
-        m2 = (m20 * scale[0], m21 * scale[1], m22 * scale[2])
-        q_w, q_x, q_y, q_z = _quat_gradient(quat, unit, (m0[0], m0[1], m0[2], m1[0], m1[1], m1[2], m2[0], m2[1], m2[2]))
-        store4(
-            gradients.quats,
-            4 * g,
-            select(touched, q_w, 0.0),
-            select(touched, q_x, 0.0),
-            select(touched, q_y, 0.0),
-            select(touched, q_z, 0.0),
-        )
-        store(gradients.opacities, g, select(touched, v_log / load(gaussians.opacities, g), 0.0))
+            v_color = (v_color[0] + sums[0], v_color[1] + sums[1], v_color[2] + sums[2])
+            v_world = (v_world[0] + w[0], v_world[1] + w[1], v_world[2] + w[2])
+            v_m = _plus9(v_m, m)
+            v_log, views_seen = v_log + sums[4], views_seen + select(seen, 1.0, 0.0)
+        store3(gradients.means, 3 * g, v_world[0], v_world[1], v_world[2])
         if not setup.colors_per_view:
-            store3(gradients.colors, 3 * g, v_red, v_green, v_blue)
+            store3(gradients.colors, 3 * g, v_color[0], v_color[1], v_color[2])
+        _store_shape_gradients(gradients, gaussians, g, quat, unit, rotation, scale, v_m, v_log, views_seen > 0.0)

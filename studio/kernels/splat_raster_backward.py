@@ -142,9 +142,7 @@ def _list_backward(
     zero = broadcast(np.float32(0.0))
     x0, y0 = np.float32(left) + np.float32(0.5), np.float32(top) + np.float32(0.5)
     pixel_x = lane_numbers() + x0
-    live, ended_rows = ALL_ROWS >> np.uint64(TILE_HEIGHT - height), ends.row_counts[tile]
-    for number in range(tile * TILE_HEIGHT, tile * TILE_HEIGHT + ended_rows):
-        live &= ~(ONE << np.uint64(ends.row_ends[number] & (TILE_HEIGHT - 1)))
+    live, ended_rows = _rows_alive_at_end(ends, tile, height), ends.row_counts[tile]
     start = tiles.starts[tile]
     for ordinal in range(ends.tile_ends[tile] - 1, -1, -1):
         while ended_rows > 0 and (ends.row_ends[tile * TILE_HEIGHT + ended_rows - 1] >> ROW_BITS) > ordinal:
@@ -194,6 +192,15 @@ def _list_backward(
             moments = (s_r, s_g, s_b, s_z, s_0, s_x, s_y, s_x * dx, s_y * dx, s_yy)
             magnitudes = (abs_x * (rows[r + 2] * np.float32(2.0 / LOG2E)), abs_y * np.float32(2.0 / LOG2E))
             store(slots.rows, entry * ROW, lane_sums(moments + magnitudes))
+
+
+@inlined
+def _rows_alive_at_end(ends: Ends, tile: int, height: int) -> int:
+    """Bits of the rows that were still open when the tile's list ended."""
+    live = ALL_ROWS >> np.uint64(TILE_HEIGHT - height)
+    for number in range(tile * TILE_HEIGHT, tile * TILE_HEIGHT + ends.row_counts[tile]):
+        live &= ~(ONE << np.uint64(ends.row_ends[number] & (TILE_HEIGHT - 1)))
+    return live
 
 
 @inlined
