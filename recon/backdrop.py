@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,21 @@ from studio.errors import StudioError
 
 Behind = Literal["auto", "learned", "random"]
 _SAMPLES = 40  # photos whose median starts a background that nobody estimated
+
+
+class _LearnedWhere(torch.autograd.Function):
+    """An image [H, W, 3] as it is, whose gradient counts where a mask [H, W] says so."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(mask)
+        return image.view_as(image)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, v_image: Tensor) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return v_image * mask[..., None], None
 
 
 class Backdrop(nn.Module):
@@ -54,11 +69,12 @@ class Backdrop(nn.Module):
     def forward(self, view: View, step: int) -> tuple[Tensor, Tensor]:
         """What is behind ([3] or [H, W, 3]) and the target [H, W, 3] of a view at a training step (-1: validation)."""
         if not self.random:
-            image = self.images[self._cameras.index(view.key[1])]
+            one = len(self.images) == 1  # then a view: the gradient of an index fills a whole batch
+            image = self.images.squeeze(0) if one else self.images[self._cameras.index(view.key[1])]
             if view.alpha is not None:
                 # Learned where nobody is: a soft silhouette would otherwise leave its outline on the wall behind.
-                image = torch.where((view.alpha == 0)[..., None], image, image.detach())
-            return image, view.image.float() / 255
+                image = _LearnedWhere.apply(image, view.alpha == 0)
+            return image, view.image / 255
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step + 1)
         color = torch.rand(3, generator=generator) if step >= 0 else torch.ones(3)
         return color, target_over(view, self._estimates.get(view.key[1]), color)

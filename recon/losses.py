@@ -40,7 +40,7 @@ def image_loss(
     weight = 1.0 + config.emphasis * view.emphasis[None].float()
     loss = photometric_loss(composite(output.rgb, output.alpha, background), target[None], weight, config.ssim)
     if view.alpha is not None and config.matte > 0:
-        matte = view.alpha.float() / 255
+        matte = view.alpha / 255
         sure = ((matte - 0.5).abs() > 0.5 - _SURE).float()
         loss = loss + config.matte * ((output.alpha[0] - matte.round()).abs() * sure).mean()
     return loss
@@ -54,6 +54,6 @@ def target_over(
 ) -> Tensor:
     """The photo [H, W, 3] with another background, by its matte: photo = α F + (1 - α) known."""
     assert view.alpha is not None
-    photo, alpha = view.image.float() / 255, view.alpha[..., None].float() / 255
+    photo, alpha = view.image / 255, view.alpha[..., None] / 255
     person = photo * alpha if known is None else photo - (1 - alpha) * known
     return (person + (1 - alpha) * wanted).clamp(0, 1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import StudioError
+from studio.kernels.buffers import borrow
 from studio.kernels.compiled import kernel
 from studio.kernels.simd import Array, broadcast, maximum, minimum
 from studio.kernels.simd_memory import load, load3, store, store3, store3_bytes
@@ -67,26 +68,51 @@ def _check(alpha: Tensor, background: Tensor) -> None:
         )
 
 
+def _workers(alpha: Tensor) -> int:
+    return worker_count() if alpha.numel() >= _LARGE else 1
+
+
 class _Composite(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rgb: Tensor, alpha: Tensor, background: Tensor) -> Tensor:
         ctx.save_for_backward(alpha, background)
-        return rgb + (1 - alpha)[..., None] * background
+        image = torch.from_numpy(borrow("composite", tuple(rgb.shape)))
+        flat = [value.detach().contiguous().numpy().reshape(-1) for value in (rgb, alpha, background, image)]
+        run(_composite_forward, _workers(alpha), len(alpha), *flat)
+        return image
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, v_image: Tensor) -> tuple[Tensor | None, ...]:
         alpha, background = ctx.saved_tensors
-        v_alpha = torch.empty_like(alpha)
-        v_behind = torch.empty_like(v_image) if ctx.needs_input_grad[2] else torch.empty(0)
+        v_alpha = torch.from_numpy(borrow("v_composite_alpha", tuple(alpha.shape)))
+        v_behind = torch.from_numpy(borrow("v_behind", tuple(v_image.shape) if ctx.needs_input_grad[2] else 0))
         flat = [value.contiguous().numpy().reshape(-1) for value in (v_image, alpha, background, v_alpha, v_behind)]
-        workers = worker_count() if alpha.numel() >= _LARGE else 1
-        run(_composite_backward, workers, len(alpha), *flat)
+        run(_composite_backward, _workers(alpha), len(alpha), *flat)
         if not ctx.needs_input_grad[2]:
             return v_image, v_alpha, None
         if background.ndim == 4 or (background.ndim == 3 and len(alpha) == 1):
             return v_image, v_alpha, v_behind.view_as(background)
         return v_image, v_alpha, v_behind.sum_to_size(background.shape)
+
+
+@kernel
+def _composite_forward(
+    worker: int, workers: int, views: int, rgb: Array, alpha: Array, background: Array, image: Array
+) -> None:
+    """``background`` is one colour [3], one image, or an image for each view."""
+    pixels = alpha.size // views
+    blocks = (pixels + 15) // 16
+    red, green, blue = broadcast(background[0]), broadcast(background[1]), broadcast(background[2])
+    for item in range(worker * views * blocks // workers, (worker + 1) * views * blocks // workers):
+        view = item // blocks
+        first = first_of_block(item - view * blocks, pixels)
+        p = view * pixels + first
+        if background.size > 3:
+            red, green, blue = load3(background, 3 * (p if background.size == rgb.size else first))
+        r, g, b = load3(rgb, 3 * p)
+        through = 1.0 - load(alpha, p)
+        store3(image, 3 * p, r + through * red, g + through * green, b + through * blue)
 
 
 @kernel

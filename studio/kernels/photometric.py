@@ -122,7 +122,7 @@ class _Photometric(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.gradient * cotangent, None, None, None
+        return (ctx.gradient if float(cotangent) == 1.0 else ctx.gradient * cotangent), None, None, None
 
 
 def _check(render: Tensor, target: Tensor, weight: Tensor | None) -> None:

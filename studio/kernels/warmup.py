@@ -125,11 +125,12 @@ def _lists() -> tuple[Any, ...]:
 
 
 def _of_loss() -> Iterator[Call]:
-    from studio.kernels.composite import _composite_backward
+    from studio.kernels.composite import _composite_backward, _composite_forward
     from studio.kernels.photometric import _gradient_rows, _moment_rows, _Problem
 
     floats, plane, scale = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.float32(1.0)
     scratch, problem = np.empty((0, 0, 0), np.float32), _blank(_Problem)
+    yield _composite_forward, *_SHARE, 1, floats, floats, floats, floats
     yield _moment_rows, *_SHARE, _ints(), scratch, problem, plane, scale, True, np.empty((0, 0), np.float64)
     yield _gradient_rows, *_SHARE, _ints(), scratch, problem, plane, scale, floats
     yield _composite_backward, *_SHARE, 1, floats, floats, floats, floats, floats
