@@ -27,6 +27,7 @@ from studio.media.video_reader import read_frames
 
 Picture = tuple[int, np.ndarray]  # number on the grid of the frame rate, [H, W, 3] uint8 sRGB
 _WIDER = 0.06  # of the window's side, on each side: a head moves farther than it did in the first seconds
+_NAP = 0.05  # seconds, at most: a clock need not run as fast as the machine's
 _LOST_EVERY = 4  # frames between searches of the whole picture for a face that is lost
 
 
@@ -48,11 +49,11 @@ def paced(
     frames, began = read_frames(source, fps=fps, stop=last), None
     for number, frame in enumerate(frames):
         began = clock() if began is None else began
-        ahead = began + number / fps - clock()
-        if ahead > 0:
-            time.sleep(ahead)
-        elif -ahead * fps >= 1.0:
+        due = began + number / fps
+        if (clock() - due) * fps >= 1.0:
             continue
+        while (ahead := due - clock()) > 0:
+            time.sleep(min(ahead, _NAP))
         yield number, frame
 
 
