@@ -29,6 +29,7 @@ SMALL = HashGridLayout.up_to(256, levels=8, log2_size=14)
 NETWORK = MlpLayout(inputs=32, outputs=16, hidden=64, hidden_layers=2)
 HEAD = MlpLayout(inputs=SMALL.width, outputs=4, hidden=64, hidden_layers=1)
 
+_SLOW = ("ours, a code a ray", "ours, 32 encodings")
 Rival = tuple[Callable[..., Tensor], Sequence[Tensor]]  # a function and what it is differentiated by
 
 
@@ -123,7 +124,7 @@ def step_rows() -> list[dict[str, object]]:
         return composite_dense(density, rgb, lengths)[0]
 
     times: dict[str, float] = {}
-    for name, render, repeats in (("ours", ours, 20), ("torch", theirs, 3)):
+    for name, render, repeats in (("ours", ours, 15), ("torch", theirs, 2)):
         times |= best_milliseconds({f"{name} f+b": _training_step(render, target)}, repeats)
     return [_row("training step, small grid", name, times, "ours") for name in ("ours", "torch")]
 
@@ -148,11 +149,11 @@ def _even_samples() -> Samples:
     return Samples(starts, ends, torch.arange(RAYS).repeat_interleave(PER_RAY), offsets)
 
 
-def _rows(subject: str, rivals: dict[str, Rival], slow: int = 3) -> list[dict[str, object]]:
+def _rows(subject: str, rivals: dict[str, Rival], slow: int = 2) -> list[dict[str, object]]:
     """Times of each rival; the first is what the others are compared with. Ours many times, torch ``slow`` times."""
     times: dict[str, float] = {}
     for name, (function, inputs) in rivals.items():
-        repeats = slow if name.startswith("torch") or "32" in name else 20
+        repeats = slow if name.startswith("torch") or name in _SLOW else 15
         times |= best_milliseconds(_functions(name, function, inputs), repeats)
     return [_row(subject, name, times, next(iter(rivals))) for name in rivals]
 
