@@ -40,6 +40,7 @@ _VALIDATION_VIEWS = 12
 _RARE = 0.2  # share of the training frames with the strongest expressions: they are drawn twice as often
 _BLAME_VIEWS = 24  # photos whose errors decide which Gaussians are split
 _LEVEL_VIEWS, _LEVEL_STEPS = 24, 160  # photos that say what matters most; photos that a level is fitted to
+_CAMERAS_MOVE = 0.25  # share of all steps before cameras of a rig begin to move
 _MEAN_EVERY = 10  # steps between updates of the running mean of the parameters
 _MEAN_REACH = 0.15  # of all steps: how far back the mean reaches
 _FORWARD = 0.5  # of the cost of a step: drawing without learning
@@ -68,7 +69,7 @@ class RateConfig:
     weights: float = 2e-3
     residuals: float = 1e-2
     camera_colors: float = 6e-3
-    camera_motions: float = 1e-2
+    camera_motions: float = 3e-3
     images: float = 3e-3
     eps: float = 1e-7
     decay: float = 0.7
@@ -208,7 +209,8 @@ class SplatSession:
         if self.config.camera_colors:
             groups.append({"params": [self.rig.colors], "rate": rates.camera_colors})
         if self.config.camera_motions:
-            groups.append({"params": [self.rig.motions], "rate": rates.camera_motions})
+            # Before the avatar shows anybody its errors would push the cameras of a perfect rig about.
+            groups.append({"params": [self.rig.motions], "rate": rates.camera_motions, "start": _CAMERAS_MOVE})
         if not self.backdrop.random:
             # Adam divides by the size of the gradient: where nothing is ever seen it would amplify rounding errors.
             groups.append({"params": [self.backdrop.images], "rate": rates.images, "eps": 1e-6})
