@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,22 @@ def test_backward_twice_and_two_renders_before_one_backward():
     again = torch.autograd.grad(first.rgb.sum(), inputs)
     other = torch.autograd.grad(second.rgb.sum(), inputs)
     assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(once, again, other))
+
+
+def test_python_threads_render_at_once():
+    """Each of four threads gets the images and gradients that it gets alone, whatever the others do."""
+
+    def images_and_gradients(seed: int) -> list[Tensor]:
+        values, camera = random_splats(300 + 50 * seed, seed), ring(2, 70 + seed, 80)
+        inputs = leaves(values, torch.float32)
+        render = rasterize_splats(*inputs, camera)
+        return [render.rgb.detach(), *torch.autograd.grad(render.rgb.square().sum() + render.depth.sum(), inputs)]
+
+    alone = [images_and_gradients(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(5):
+            for found, expected in zip(threads.map(images_and_gradients, range(4)), alone):
+                assert all(torch.equal(a, b) for a, b in zip(found, expected))
 
 
 def _hostile(kind: str, values: list[Tensor]) -> None:
