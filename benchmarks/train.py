@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--capture", type=Path, help="a prepared capture; without it, synthetic ones of 256² and 512²")
     parser.add_argument("--track", default="fitted", help="its code track")
+    parser.add_argument("--head", default="auto", help="the head model that the track was made with")
     parser.add_argument("--gaussians", type=int, help="how many; 24,000 at 256² and 36,000 at 512² if not given")
     parser.add_argument("--steps", type=int, default=100, help="steps measured, after 20 others")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder for the JSON file")
@@ -44,24 +44,23 @@ def main() -> None:
     rows = []
     if options.capture is not None:
         capture = open_capture(options.capture)
-        rows.append(_row(capture, options.track, options.gaussians, options.steps))
+        rows.append(_row(capture, options.track, options.head, options.gaussians, options.steps))
     else:
         for size, count in _SIZES:
             with tempfile.TemporaryDirectory() as folder:
                 made = SyntheticConfig(cameras=1, frames=24, size=size, supersample=1)
                 capture = open_capture(make_synthetic_capture(Path(folder) / "head" / str(size), made))
-                rows.append(_row(capture, "truth", options.gaussians or count, options.steps))
+                rows.append(_row(capture, "truth", "procedural", options.gaussians or count, options.steps))
     print_table(rows)
     write_json(options.out / "train.json", "training", rows)
 
 
-def _row(capture: Capture, track: str, count: int | None, steps: int) -> dict[str, object]:
+def _row(capture: Capture, track: str, head: str, count: int | None, steps: int) -> dict[str, object]:
     size = capture.cameras.width
     count = count or (24_000 if size <= 256 else 36_000)
     config = TrainConfig(gaussians=count, iterations=steps + 20)
-    head = load_head("auto")
-    session = SplatSession(capture, capture.track(track), head, replace(config, kernels="auto"))
-    clock = _Clock()
+    session = SplatSession(capture, capture.track(track), load_head(head), config)
+    clock = _Clock(type(session.optimizer))
     for key in session.keys:  # photos are decoded once in a training run
         session.views[key]
     for step in range(20):
@@ -86,7 +85,8 @@ def _row(capture: Capture, track: str, count: int | None, steps: int) -> dict[st
 class _Clock:
     """Adds up, step by step, the time that the calling thread spends in each family of kernels and the optimiser."""
 
-    def __init__(self) -> None:
+    def __init__(self, optimizer: type[torch.optim.Optimizer]) -> None:
+        self._optimizer = optimizer
         self.now: dict[str, float] = defaultdict(float)
         self.steps: list[dict[str, float]] = []
         self._patched: list[tuple[Any, str, Any]] = []
@@ -96,7 +96,7 @@ class _Clock:
             stem = name.removeprefix("studio.kernels.").split("_")[0]
             if name.startswith("studio.kernels.") and getattr(module, "run", None) is workers.run and stem in _FAMILIES:
                 self._patch(module, "run", self._timed(_FAMILIES[stem], workers.run))
-        self._patch(torch.optim.Adam, "step", self._timed("optimiser", torch.optim.Adam.step))
+        self._patch(self._optimizer, "step", self._timed("optimiser", self._optimizer.step))
         return self
 
     def __exit__(self, *error: object) -> None:
