@@ -133,23 +133,24 @@ class Landmarker:
         image: np.ndarray,  # [H, W, 3] uint8 sRGB
         center: np.ndarray,  # [2] pixels
         size: float,
+        views: int = len(_VIEWS),
     ) -> Face | None:
-        """The face expected about ``center`` with ``size`` pixels, at full detail: the mean over several crops.
+        """The face expected about ``center`` with ``size`` pixels, at full detail: the mean over ``views`` crops.
 
         Returns:
             None where there is no such face.
         """
-        views: list[Face] = []
-        for scale, mirrored in _VIEWS:
+        faces: list[Face] = []
+        for scale, mirrored in _VIEWS[:views]:
             face = self._detect_in_crop(image, center, scale * size, mirrored)
             if face is None or not _same_place(face, center, size):
                 continue
-            if not views:
+            if not faces:
                 center, size = face.center, face.size
-            views.append(face)
-        if not views:
+            faces.append(face)
+        if not faces:
             return None
-        return Face(np.mean([face.points for face in views], axis=0), np.mean([face.scores for face in views], axis=0))
+        return Face(np.mean([face.points for face in faces], axis=0), np.mean([face.scores for face in faces], axis=0))
 
     def _detect_in_crop(self, image: np.ndarray, center: np.ndarray, side: float, mirrored: bool) -> Face | None:
         crop, scale, corner = square_crop(image, center, side, _CROP_PIXELS)

@@ -28,6 +28,7 @@ from studio.media.video_reader import read_frames
 Picture = tuple[int, np.ndarray]  # number on the grid of the frame rate, [H, W, 3] uint8 sRGB
 _WIDER = 0.06  # of the window's side, on each side: a head moves farther than it did in the first seconds
 _NAP = 0.05  # seconds, at most: a clock need not run as fast as the machine's
+_VIEWS = 2  # of every frame: what there is time for
 _LOST_EVERY = 4  # frames between searches of the whole picture for a face that is lost
 
 
@@ -94,12 +95,12 @@ class FaceFollower:
     ) -> Face | None:
         """The face in the next frame, or None."""
         if self._last is not None:
-            self._last = self._fine.refine(frame, self._last.center, self._last.size)
+            self._last = self._fine.refine(frame, self._last.center, self._last.size, _VIEWS)
         if self._last is None:
             self._lost += 1
             if self._lost % _LOST_EVERY == 1:
                 path = search_faces([frame], 1, self._search)
-                self._last = None if path is None else self._fine.refine(frame, *path.at(0))
+                self._last = None if path is None else self._fine.refine(frame, *path.at(0), _VIEWS)
         if self._last is not None:
             self._lost = 0
         return self._last

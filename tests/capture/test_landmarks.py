@@ -44,6 +44,19 @@ def test_a_mirrored_face_has_mirrored_points(shared: Path, man: list[np.ndarray]
     assert np.abs(back - plain.points[:, :2]).mean() < 0.01 * plain.size
 
 
+def test_the_mean_of_more_views_scatters_less(shared: Path, man: list[np.ndarray]) -> None:
+    """The same face, looked for from slightly different guesses."""
+    guesses = [(np.array([145.0, 125.0]) + shift, 80.0 + shift) for shift in (-4, -2, 0, 2, 4)]
+    with closing(Landmarker()) as landmarker:
+        scatter = {}
+        for views in (1, 4):
+            faces = [landmarker.refine(man[0], *guess, views) for guess in guesses]
+            points = np.stack([face.points[:, :2] for face in faces if face is not None])
+            assert len(points) == len(guesses)
+            scatter[views] = points.std(axis=0).mean()
+    assert scatter[4] < 0.75 * scatter[1]
+
+
 def test_the_window_of_a_crop_may_leave_the_image() -> None:
     image = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
     window, scale, corner = square_crop(image, np.array([2.0, 20.0]), 30, 64)
