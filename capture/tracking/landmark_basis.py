@@ -19,9 +19,6 @@ GAPS = (
     *((159, 145), (158, 153), (160, 144), (157, 154), (161, 163)),
     *((386, 374), (385, 380), (387, 373), (384, 381), (388, 390)),
 )
-# Relative trust. Lips and brows are few points that move much, and must not be outvoted by cheeks that move little; the
-# contour slides along the outline of the face.
-_TRUST = ((GROUPS["lips"], 6.0), (GROUPS["brows"], 4.0), (GROUPS["lids"], 1.5), (CONTOUR, 0.5))
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class LandmarkBasis:
         normals = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
         place = {int(index): position for position, index in enumerate(indices)}
         weights = torch.ones(len(indices))
-        for names, weight in _TRUST:
+        for names, weight in ((GROUPS["lips"] + GROUPS["lids"], 1.5), (CONTOUR, 0.5)):
             weights[[place[point] for point in names if point in place]] = weight
         gaps = [(place[a], place[b]) for a, b in GAPS if a in place and b in place]
         return LandmarkBasis(

@@ -13,7 +13,7 @@ from capture.landmarks import Landmarks
 from capture.tracking.face_fit import Observation
 from capture.tracking.landmark_basis import LandmarkBasis
 
-_SCORE_SPREAD = 0.4  # how far a channel may be from MediaPipe's score
+_SCORE_SPREAD = 0.25  # how far a channel may be from MediaPipe's score
 # Landmarks hardly show these, and the network scores them near 0 at all times.
 _UNSEEN = {"tongueOut": 0.01, "cheekPuff": 0.08, "jawForward": 0.08, "noseSneerLeft": 0.12, "noseSneerRight": 0.12}
 _GAZE_SPREAD = 0.02
