@@ -23,6 +23,7 @@ from typing import Any
 import numba
 from numba.core import event as numba_events
 
+from studio.kernels.compile_helper import start_helper
 from studio.logs import say
 
 _PACKAGE = "studio.kernels."
@@ -136,8 +137,6 @@ class _Announcer(numba_events.Listener):
             self.announced = True
             say("compiling CPU kernels for this processor (once, about 10 s) …")
         if self.helper is None and dispatcher.py_func.__module__.startswith(_HELPED) and _is_writable(cache_folder()):
-            from studio.kernels.warmup import start_helper
-
             self.helper = start_helper() or False
 
     def on_end(self, event: Any) -> None:

@@ -8,7 +8,6 @@ compiles from the first to the last as it needs them, until they meet.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,9 +15,6 @@ from typing import Any, get_type_hints
 
 import numba
 import numpy as np
-
-_HELPER = "STUDIO_COMPILE_HELPER"  # set in a helper, which needs none itself
-_PROGRAM = "from studio.kernels.warmup import _help; _help()"
 
 
 def warm_up() -> threading.Thread:
@@ -31,21 +27,7 @@ def warm_up() -> threading.Thread:
     return thread
 
 
-def start_helper() -> subprocess.Popen[bytes] | None:
-    """A process that compiles the kernels last to first and ends with this one; None where it could not help."""
-    if _HELPER in os.environ or (os.cpu_count() or 1) < 2 or not sys.executable:
-        return None
-    environment = {**os.environ, _HELPER: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    quiet = subprocess.DEVNULL
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet
-        )
-    except OSError:
-        return None
-
-
-def _help() -> None:
+def help_compiling() -> None:
     """What the helper does; it leaves when its standard input closes, because then nobody waits for it any more."""
 
     def leave() -> None:

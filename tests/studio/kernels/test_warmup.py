@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compile import STEP
-from studio.kernels import warmup
+from studio.kernels import compile_helper
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,8 +41,8 @@ def test_a_training_step_finds_everything_compiled():
 
 
 def test_the_helper_ends_with_the_process_that_started_it(monkeypatch):
-    monkeypatch.setattr(warmup.os, "cpu_count", lambda: 2)
-    helper = warmup.start_helper()
+    monkeypatch.setattr(compile_helper.os, "cpu_count", lambda: 2)
+    helper = compile_helper.start_helper()
     assert helper is not None
     assert helper.stdin is not None
     helper.stdin.close()
@@ -51,10 +51,10 @@ def test_the_helper_ends_with_the_process_that_started_it(monkeypatch):
 
 @pytest.mark.parametrize("reason", ["itself a helper", "one core", "no interpreter"])
 def test_no_helper_where_it_could_not_help(monkeypatch, reason):
-    monkeypatch.setattr(warmup.subprocess, "Popen", lambda *a, **k: pytest.fail("started"))
-    monkeypatch.setattr(warmup.os, "cpu_count", lambda: 1 if reason == "one core" else 2)
+    monkeypatch.setattr(compile_helper.subprocess, "Popen", lambda *a, **k: pytest.fail("started"))
+    monkeypatch.setattr(compile_helper.os, "cpu_count", lambda: 1 if reason == "one core" else 2)
     if reason == "itself a helper":
-        monkeypatch.setenv(warmup._HELPER, "1")
+        monkeypatch.setenv(compile_helper._HELPER, "1")
     elif reason == "no interpreter":
-        monkeypatch.setattr(warmup.sys, "executable", "")
-    assert warmup.start_helper() is None
+        monkeypatch.setattr(compile_helper.sys, "executable", "")
+    assert compile_helper.start_helper() is None
