@@ -252,6 +252,8 @@ def test_impossible_settings_are_refused(settings: dict[str, object]) -> None:
 
 def test_ctrl_c_ends_it_cleanly() -> None:
     code = (
+        # A shell that runs the tests in the background makes them, and what they start, ignore Ctrl-C.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from tests.viewer.avatars import CardAvatar; from viewer.app import ViewerConfig, view;"
         "view(CardAvatar(), None, ViewerConfig(port=0))"
     )
