@@ -431,7 +431,7 @@ def _rare(
 
 
 def _spread(keys: list[Key], count: int) -> list[Key]:
-    """At most ``count`` of the keys, evenly spread; a prime stride keeps cameras and timesteps mixed."""
+    """At most ``count`` of the keys, evenly spread."""
     if len(keys) <= count:
         return keys
     return [keys[int(index)] for index in np.linspace(0, len(keys) - 1, count).round()]

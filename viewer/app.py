@@ -64,9 +64,7 @@ def view(avatar: Path | Avatar, track: CodeTrack | None = None, config: ViewerCo
     try:
         with Viewer(_loaded(avatar), track, config) as viewer:
             say(f"the viewer runs at {viewer.url} (Ctrl-C ends it)")
-            ended = threading.Event()
-            while not ended.wait(0.5):  # a wait without end can miss a Ctrl-C that comes just before it begins
-                pass
+            threading.Event().wait()
     except KeyboardInterrupt:
         say("viewer ended")
 
