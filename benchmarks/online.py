@@ -33,7 +33,7 @@ from capture.tracking.live import Known, follow
 from recon.avatars.splats import SplatAvatar
 from recon.frames import region_masks
 from recon.online import Look, OnlineConfig, learn_online
-from recon.train import TrainConfig
+from recon.train_config import TrainConfig
 from studio.codes import Codes
 from studio.heads import load_head
 from studio.heads.model import HeadModel

@@ -21,7 +21,8 @@ import torch
 
 from benchmarks.measuring import print_table, write_json
 from capture.synthetic.make import SyntheticConfig, make_synthetic_capture
-from recon.train import SplatSession, TrainConfig
+from recon.splat_session import SplatSession
+from recon.train_config import TrainConfig
 from studio.captures import Capture, open_capture
 from studio.heads import load_head
 from studio.kernels import workers

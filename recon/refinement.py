@@ -12,7 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from recon.avatars.splats import SplatAvatar
 from recon.field import Gaussians
+from studio.heads.model import JOINTS
 
 # A residual of 1 is this much: radians, and inter-ocular distances.
 _TURN_GAIN, _SHIFT_GAIN = 0.02, 0.03
@@ -38,3 +40,10 @@ class PoseResiduals(nn.Module):
         motion = head + torso[:, None] * trunk
         turn, shift = _TURN_GAIN * motion[:, :3], _SHIFT_GAIN * self._unit * motion[:, 3:]
         return replace(gaussians, means=gaussians.means + torch.linalg.cross(turn, gaussians.means) + shift)
+
+
+def torso_share(avatar: SplatAvatar) -> Tensor:
+    """[N] how much each Gaussian follows the torso."""
+    head, binding = avatar.head, avatar.binding
+    weights = head.skin_weights[:, JOINTS.index("torso")]
+    return (weights[head.faces[binding.faces]] * binding.bary).sum(1)

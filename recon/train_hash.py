@@ -12,10 +12,13 @@ from torch import Tensor
 
 from capture.sparse_points import triangulate_points
 from recon.avatars.hash_static import HashStatic
-from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from recon.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
+from recon.exposures import Exposures
 from recon.forecast import Outlook
 from recon.loop import OnStep, fit
 from recon.radiance import FieldShape, RadianceField, pixel_rays
+from recon.session import StoredSession
+from recon.states import named, under
 from studio.captures import Capture
 from studio.kernels.march import OccupancyGrid, distortion_loss
 from studio.logs import say
@@ -55,7 +58,6 @@ class HashStaticConfig:
 
 
 _RATE, _DECAY = 1e-2, 0.03  # of all parameters, and what is left of it in the end (Müller et al. 2022)
-_EXPOSURE_RATE = 2e-3
 _OCCUPANCY_EVERY, _OCCUPANCY_WARM = 16, 256  # steps; all cells are looked at while it is warm
 _RAYS, _MOST = 16_384, 2  # rays of a step, at most, and times those of the step before
 _QUANTILES = (0.01, 0.99)  # of the triangulated points, along each axis
@@ -86,7 +88,7 @@ def train_hash_static(
     return fit(lambda: HashStaticSession(capture, config), capture, config, run_folder, on_step, resume)
 
 
-class HashStaticSession:
+class HashStaticSession(StoredSession):
     """What training holds between two steps; see ``recon.loop.Session``."""
 
     finished = False
@@ -108,9 +110,7 @@ class HashStaticSession:
         self.avatar = HashStatic(field, self.cameras[0])
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=_RATE, betas=(0.9, 0.99), eps=1e-15, fused=True)
         self.rays = max(config.samples // config.steps, 1)  # of a step; more as the box empties
-        # Cameras choose their exposure anew for every photo: a gain (as a logarithm) and an offset for each.
-        self.exposures = torch.nn.Parameter(torch.zeros(len(self.cameras), 2))
-        self.exposure_optimizer = torch.optim.Adam([self.exposures], lr=_EXPOSURE_RATE, fused=True)
+        self.exposures = Exposures(len(self.cameras))
 
     def step(self, step: int) -> float:
         """Some pixels of all photos."""
@@ -121,13 +121,11 @@ class HashStaticSession:
         for group in self.optimizer.param_groups:
             group["lr"] = _RATE * _DECAY ** (step / self.config.iterations)
         loss = self._loss()
-        for optimizer in (self.optimizer, self.exposure_optimizer):
-            optimizer.zero_grad(set_to_none=True)
+        for learner in (self.optimizer, self.exposures):
+            learner.zero_grad()
         loss.backward()
-        for optimizer in (self.optimizer, self.exposure_optimizer):
-            optimizer.step()
-        with torch.no_grad():  # the scene is as bright as the photos are on average
-            self.exposures.sub_(self.exposures.mean(0))
+        for learner in (self.optimizer, self.exposures):
+            learner.step()
         return float(loss.detach())
 
     def _loss(self) -> Tensor:
@@ -142,8 +140,7 @@ class HashStaticSession:
         seen = field.shade(origins, directions, samples)
         background, target = self._background_and_target(pixels, directions)
         image = seen.rgb + (1.0 - seen.alpha[:, None]) * background
-        gain, offset = self.exposures[pixels[:, 0]].unbind(1)
-        image = image * gain.exp()[:, None] + offset[:, None]
+        image = self.exposures(image, pixels[:, 0])
         loss = torch.nn.functional.smooth_l1_loss(image, target, beta=0.1)
         extent = float((field.occupancy.upper - field.occupancy.lower).max())
         return loss + self.config.distortion_weight / extent * distortion_loss(seen.weights, samples).mean()
@@ -166,34 +163,31 @@ class HashStaticSession:
         """As much for every step: they look at as many samples."""
         return Outlook(float(self.config.iterations - done), 0, 0)
 
-    def store(self, folder: Path, step: int) -> None:
-        """Write a checkpoint."""
+    def state(self) -> Checkpoint:
+        """Everything that the next step depends on."""
         occupancy = self.avatar.field.occupancy
-        tensors: dict[str, Tensor] = {f"now/{name}": value for name, value in self.parameters.items()}
-        tensors |= {"generator": self.generator.get_state(), "exposures": self.exposures}
-        tensors |= {"values": occupancy.values, "occupied": occupancy.occupied}
-        tensors |= optimizer_tensors(self.optimizer)
-        tensors |= {f"exposure_{name}": value for name, value in optimizer_tensors(self.exposure_optimizer).items()}
-        save_checkpoint(folder, step, Checkpoint(tensors, {"rays": self.rays}))
+        tensors = {
+            **named("now", self.parameters),
+            **optimizer_tensors(self.optimizer),
+            **self.exposures.tensors(),
+            "generator": self.generator.get_state(),
+            "values": occupancy.values,
+            "occupied": occupancy.occupied,
+        }
+        return Checkpoint(tensors, {"rays": self.rays})
 
-    def restore(self, folder: Path) -> int:
-        """Continue from the newest checkpoint, if there is one; returns the steps done."""
-        checkpoint = load_checkpoint(folder)
-        if checkpoint is None:
-            return 0
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a ``state``."""
         tensors = checkpoint.tensors
         with torch.no_grad():
-            for name, value in self.parameters.items():
-                value.copy_(tensors[f"now/{name}"])
-            self.exposures.copy_(tensors["exposures"])
+            for name, value in under("now", tensors).items():
+                self.parameters[name].copy_(value)
         restore_optimizer(self.optimizer, tensors)
-        theirs = {name.removeprefix("exposure_"): tensors[name] for name in tensors if name.startswith("exposure_")}
-        restore_optimizer(self.exposure_optimizer, theirs)
+        self.exposures.restore(tensors)
         occupancy = self.avatar.field.occupancy
         occupancy.values, occupancy.occupied = tensors["values"], tensors["occupied"]
         self.generator.set_state(tensors["generator"])
         self.rays = int(checkpoint.numbers["rays"])
-        return int(checkpoint.numbers["step"])
 
     def result(self) -> tuple[HashStatic, dict[str, Any]]:
         """The trained scene."""

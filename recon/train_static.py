@@ -13,10 +13,13 @@ from torch import Tensor
 
 from capture.sparse_points import triangulate_points
 from recon.avatars.static_splats import StaticSplats, initial_parameters
-from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from recon.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
 from recon.densify import McmcConfig, explore, relocate
+from recon.exposures import Exposures
 from recon.forecast import Outlook, step_work
 from recon.loop import OnStep, fit
+from recon.session import StoredSession
+from recon.states import named, under
 from studio.cameras import Camera
 from studio.captures import Capture
 from studio.kernels.photometric import photometric_loss
@@ -60,7 +63,6 @@ class StaticConfig:
 # per unit of the scene's extent. All fall: late large steps only learn single photos by heart.
 _RATES = {"means": 3.2e-4, "quats": 2e-3, "log_scales": 1e-2, "opacity_logits": 5e-2, "sh0": 5e-3, "shN": 2.5e-4}
 _DECAY = {"means": 0.01, "quats": 0.1, "log_scales": 0.1, "opacity_logits": 0.1, "sh0": 0.1, "shN": 0.1}
-_EXPOSURE_RATE = 2e-3
 _FARTHEST = 6.0  # random points reach this many times as far as the triangulated ones
 
 
@@ -105,7 +107,7 @@ def train_static(
     return fit(lambda: StaticSession(capture, config), capture, config, run_folder, on_step, resume)
 
 
-class StaticSession:
+class StaticSession(StoredSession):
     """What training holds between two steps; see ``recon.loop.Session``."""
 
     finished = False  # the densification is scheduled over all steps: stopping early would leave it half done
@@ -120,9 +122,7 @@ class StaticSession:
         self._use(initial_parameters(points, colors, config.sh_degree))
         self.order: list[int] = []
         self.photos: _Photos | None = None
-        # Cameras choose their exposure anew for every photo: a gain (as a logarithm) and an offset for each.
-        self.exposures = torch.nn.Parameter(torch.zeros(len(self.indices), 2))
-        self.exposure_optimizer = torch.optim.Adam([self.exposures], lr=_EXPOSURE_RATE, fused=True)
+        self.exposures = Exposures(len(self.indices))
 
     def _use(self, values: dict[str, Tensor]) -> None:
         self.avatar.parameters.update({name: torch.nn.Parameter(value) for name, value in values.items()})
@@ -132,19 +132,17 @@ class StaticSession:
     def step(self, step: int) -> float:
         """One photo."""
         share, mcmc = step / self.config.iterations, self.config.mcmc
-        camera, target, exposure = self._next_photo(share)
+        index = self._next_photo(share)
         rates = {name: rate * _DECAY[name] ** share for name, rate in _RATES.items()}
         rates["means"] *= self.extent
         for group in self.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
-        loss = self._loss(camera, target, exposure)
-        for optimizer in (self.optimizer, self.exposure_optimizer):
-            optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(index)
+        for learner in (self.optimizer, self.exposures):
+            learner.zero_grad()
         loss.backward()
-        for optimizer in (self.optimizer, self.exposure_optimizer):
-            optimizer.step()
-        with torch.no_grad():  # the scene is as bright as the photos are on average
-            self.exposures.sub_(self.exposures.mean(0))
+        for learner in (self.optimizer, self.exposures):
+            learner.step()
         if self._relocates(step):
             relocate(self.avatar.parameters, self.optimizer, mcmc, self.generator)
         explore(self.avatar.parameters, rates["means"], mcmc, self.generator)
@@ -158,21 +156,22 @@ class StaticSession:
         """The scale of the photos after a share of the steps."""
         return next(scale for until, scale in self.config.levels if share < until)
 
-    def _next_photo(self, share: float) -> tuple[Camera, Tensor, Tensor]:
-        """Every photo once, in random order, at the size of the current level: camera, image, exposure [2]."""
+    def _next_photo(self, share: float) -> int:
+        """Every photo once, in random order, at the size of the current level: its number."""
         scale = self._scale(share)
         if self.photos is None or self.photos.scale != scale:
             self.photos = _Photos(self.capture, self.indices, scale)
         self.order = self.order or torch.randperm(len(self.indices), generator=self.generator).tolist()
-        index = self.order.pop()
-        return *self.photos[index], self.exposures[index]
+        return self.order.pop()
 
-    def _loss(self, camera: Camera, target: Tensor, exposure: Tensor) -> Tensor:
+    def _loss(self, index: int) -> Tensor:
+        assert self.photos is not None
+        camera, target = self.photos[index]
         render = self.avatar.render(camera, self.avatar.codes)
         opacities = self.avatar.parameters["opacity_logits"].sigmoid()
         scales = self.avatar.parameters["log_scales"].exp()
         return (
-            photometric_loss(render.rgb * exposure[0].exp() + exposure[1], target, ssim_weight=0.2)
+            photometric_loss(self.exposures(render.rgb, index), target, ssim_weight=0.2)
             + self.config.opacity_weight * opacities.mean()
             + self.config.scale_weight / self.extent * scales.mean()
         )
@@ -196,29 +195,24 @@ class StaticSession:
         held = (3 * pixels * len(self.indices)) if self._scale(done / config.iterations) < 1 else 0
         return Outlook(work, 0, held)
 
-    def store(self, folder: Path, step: int) -> None:
-        """Write a checkpoint."""
-        tensors = {f"now/{name}": value for name, value in self.avatar.parameters.items()}
-        tensors |= {"generator": self.generator.get_state(), "exposures": self.exposures}
-        tensors |= optimizer_tensors(self.optimizer)
-        tensors |= {f"exposure_{name}": value for name, value in optimizer_tensors(self.exposure_optimizer).items()}
-        save_checkpoint(folder, step, Checkpoint(tensors, {"order": self.order}))
+    def state(self) -> Checkpoint:
+        """Everything that the next step depends on."""
+        tensors = {
+            **named("now", self.avatar.parameters),
+            **optimizer_tensors(self.optimizer),
+            **self.exposures.tensors(),
+            "generator": self.generator.get_state(),
+        }
+        return Checkpoint(tensors, {"order": self.order})
 
-    def restore(self, folder: Path) -> int:
-        """Continue from the newest checkpoint, if there is one; returns the steps done."""
-        checkpoint = load_checkpoint(folder)
-        if checkpoint is None:
-            return 0
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a ``state``."""
         tensors = checkpoint.tensors
-        self._use({name.removeprefix("now/"): value for name, value in tensors.items() if name.startswith("now/")})
+        self._use(under("now", tensors))
         restore_optimizer(self.optimizer, tensors)
-        with torch.no_grad():
-            self.exposures.copy_(tensors["exposures"])
-        theirs = {name.removeprefix("exposure_"): tensors[name] for name in tensors if name.startswith("exposure_")}
-        restore_optimizer(self.exposure_optimizer, theirs)
+        self.exposures.restore(tensors)
         self.generator.set_state(tensors["generator"])
         self.order = list(checkpoint.numbers["order"])
-        return int(checkpoint.numbers["step"])
 
     def result(self) -> tuple[StaticSplats, dict[str, Any]]:
         """The trained scene."""

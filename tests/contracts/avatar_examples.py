@@ -11,7 +11,8 @@ import torch
 from recon.avatars.hash_static import HashStatic
 from recon.avatars.static_splats import StaticSplats, initial_parameters
 from recon.radiance import FieldShape, RadianceField
-from recon.train import TrainConfig, train
+from recon.train import train
+from recon.train_config import TrainConfig
 from studio.folders import Manifest
 from studio.kernels.march import OccupancyGrid
 from tests.recon.ball import ball_cameras, ball_head, ball_track, write_ball_capture

@@ -11,7 +11,9 @@ import torch
 
 from recon.cameras_fit import RigResiduals
 from recon.field import FieldConfig
-from recon.train import RateConfig, SplatSession, TrainConfig, train
+from recon.splat_session import SplatSession
+from recon.train import train
+from recon.train_config import RateConfig, TrainConfig
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.captures import Capture, Split, open_capture
@@ -115,5 +117,5 @@ def test_each_is_switched_by_itself(capture: Capture, track: CodeTrack, head: He
         session = SplatSession(capture, track, head, config)
         for step in range(3):
             session.step(step)
-        assert bool(session.rig.colors.any()) == colors
-        assert bool(session.rig.motions.any()) == motions
+        assert bool(session.objective.rig.colors.any()) == colors
+        assert bool(session.objective.rig.motions.any()) == motions

@@ -19,7 +19,8 @@ from recon.code_fit_term import POSE, Seen, advanced, difference, photometric_in
 from recon.comparison import PHOTOMETRIC
 from recon.evaluate import evaluate
 from recon.field import FieldConfig
-from recon.train import TrainConfig, train
+from recon.train import train
+from recon.train_config import TrainConfig
 from studio.captures import Capture, Split, capture_body, open_capture, write_cameras
 from studio.codes import ARKIT52, Codes, CodeTrack
 from studio.errors import StudioError

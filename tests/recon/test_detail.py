@@ -14,7 +14,8 @@ from recon.detail import at_level, cells_of, detail_order, difference_from_sides
 from recon.field import FieldConfig
 from recon.growth import kind_of
 from recon.metrics import psnr
-from recon.train import TrainConfig, train
+from recon.train import train
+from recon.train_config import TrainConfig
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.folders import read_manifest

@@ -20,7 +20,9 @@ from recon.field import FieldConfig
 from recon.growth import GrowthConfig, Splits, blame, from_rows, grow, inherit, plan_splits, rows_of, split
 from recon.loop import Step
 from recon.metrics import psnr
-from recon.train import SplatSession, TrainConfig, train
+from recon.splat_session import SplatSession
+from recon.train import train
+from recon.train_config import TrainConfig
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.heads.model import HeadModel
@@ -126,10 +128,10 @@ def test_growing_keeps_picture_binding_and_momenta(capture: Capture, track: Code
     for step in range(6):
         session.step(step)
     view = session.views[session.keys[0]]
-    state = session.codes[view.key[0]]
+    state = session.objective.codes[view.key[0]]
     before, binding = session.avatar.render(view.camera, state).rgb, session.avatar.binding
     moments = session.optimizer.state[session.avatar.learned.colors]["exp_avg_sq"].clone()
-    blamed = blame(session.avatar, session.codes, [view], session.backdrop)
+    blamed = blame(session.avatar, session.objective.codes, [view], session.objective.backdrop)
     assert float(blamed.min()) >= 0
     assert float(blamed.max()) > 0
     grown, plan = grow(session.avatar, session.optimizer, blamed, 480, torch.Generator().manual_seed(0))
@@ -138,7 +140,8 @@ def test_growing_keeps_picture_binding_and_momenta(capture: Capture, track: Code
     assert torch.equal(grown.binding.bary[: len(binding)], binding.bary)
     assert torch.equal(session.optimizer.state[grown.learned.colors]["exp_avg_sq"], inherit(moments, plan))
     assert psnr(grown.render(view.camera, state).rgb, before) > 35
-    session.avatar, session._first_colors = grown, inherit(session._first_colors, plan)
+    session.avatar = grown
+    session.held.split(plan)
     session.step(6)
 
 

@@ -16,8 +16,10 @@ from capture.live import Picture
 from recon.avatars import load_avatar
 from recon.corrections import BasisWeights
 from recon.field import FieldConfig
-from recon.online import LatestAvatar, Look, OnlineConfig, ReplayPool, learn_online
-from recon.train import TrainConfig
+from recon.latest import LatestAvatar
+from recon.online import Look, OnlineConfig, learn_online
+from recon.replay import ReplayPool
+from recon.train_config import TrainConfig
 from studio.assets import find_asset
 from studio.avatar import Avatar
 from studio.captures import open_capture

@@ -13,7 +13,8 @@ from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
 from recon.metrics import psnr
 from recon.storage import dequantised, packed, quantised, unpacked
-from recon.train import TrainConfig, train
+from recon.train import train
+from recon.train_config import TrainConfig
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.errors import StudioError

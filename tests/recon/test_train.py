@@ -17,7 +17,9 @@ from recon.avatars.splats import SplatAvatar
 from recon.evaluate import evaluate
 from recon.field import FieldConfig
 from recon.loop import Step
-from recon.train import SplatSession, TrainConfig, train
+from recon.splat_session import SplatSession
+from recon.train import train
+from recon.train_config import TrainConfig
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.errors import StudioError
@@ -107,7 +109,7 @@ def test_what_is_inside_returns_to_its_first_colours(capture: Capture, track: Co
     assert 0 < int(inside.sum()) < len(inside)
     with torch.no_grad():
         colors += 0.2
-    session._settle(0.25)
+    session.held.pull(session.avatar, 0.25)
     torch.testing.assert_close(colors.detach() - first, torch.where(inside, 0.15, 0.2)[:, None].expand(-1, 3))
 
 

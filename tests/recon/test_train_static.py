@@ -73,7 +73,7 @@ def test_an_exposure_that_changed_is_found(photos: Capture, tmp_path: Path) -> N
     session = StaticSession(replace(photos, folder=tmp_path / "c"), replace(CONFIG, iterations=300))
     for step in range(300):
         session.step(step)
-    gains = session.exposures[:, 0].detach()
+    gains = session.exposures.values[:, 0].detach()
     assert int(gains.argmin()) == 1
     assert float(gains[1] - gains[[0, 2, 3]].mean()) < -0.1
     assert abs(float(gains.mean())) < 1e-5

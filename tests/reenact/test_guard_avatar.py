@@ -13,7 +13,8 @@ import torch
 from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
 from recon.field import FieldConfig
-from recon.train import TrainConfig, train
+from recon.train import train
+from recon.train_config import TrainConfig
 from reenact.drive import DriveConfig, drive
 from reenact.drivers import Driving
 from reenact.render import RenderConfig, render

@@ -26,7 +26,7 @@ _SHOW_EVERY = 1.0
 def run(config: Config) -> None:
     """Take the stream until it ends or Ctrl-C; leaves a capture, a run and an avatar."""
     from recon.online import TRACK, OnlineConfig, learn_online
-    from recon.train import TrainConfig
+    from recon.train_config import TrainConfig
 
     online = config.build(OnlineConfig, "stream")
     stream, name = _stream(config, online.fps)
@@ -81,7 +81,7 @@ def _telling() -> Callable[[Look], None]:
 @contextmanager
 def _showing() -> Iterator[Callable[[Look], None]]:
     """A viewer that always shows the avatar as it is by now."""
-    from recon.online import LatestAvatar
+    from recon.latest import LatestAvatar
     from viewer.app import Viewer
 
     with ExitStack() as stack:

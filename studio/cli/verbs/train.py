@@ -43,7 +43,8 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
                 from recon.train_static import StaticConfig, train_static
 
                 return train_static(capture, settings.to(StaticConfig, **common), out, on_step, resume)
-            from recon.train import TrainConfig, train
+            from recon.train import train
+            from recon.train_config import TrainConfig
 
             chosen = settings.to(TrainConfig, **common)
             return train(capture, capture.track(name), chosen_head(config), chosen, out, on_step, resume)

@@ -1,0 +1,63 @@
+"""What lies between an avatar and the photos: pose residuals, a rig's corrections, backgrounds, and the loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recon.avatars.splats import SplatAvatar
+from recon.backdrop import Backdrop
+from recon.cameras_fit import RigResiduals
+from recon.frames import View, Views
+from recon.losses import image_loss
+from recon.metrics import psnr
+from recon.refinement import PoseResiduals, torso_share
+from recon.selection import Selection
+from recon.train_config import TrainConfig
+from studio.codes import Codes
+
+
+class Objective:
+    """Compares an avatar with photos.
+
+    Args:
+        views: the photos.
+        codes: batch [T], all timesteps of the capture; ``codes`` may be replaced when a capture has grown.
+        selection: what is trained on.
+        unit: inter-ocular distance, metres.
+        config: of the training.
+    """
+
+    def __init__(self, views: Views, codes: Codes, selection: Selection, unit: float, config: TrainConfig) -> None:
+        self.codes, self._timesteps, self._config = codes, selection.timesteps, config
+        cameras = views.capture.cameras[selection.cameras]
+        self.residuals = PoseResiduals(len(selection.timesteps), unit)
+        self.rig = RigResiduals(cameras, unit, config.camera_colors, config.camera_motions)
+        self.backdrop = Backdrop(views, selection.cameras, selection.timesteps, config.behind, config.seed)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What is learned along with the avatar, by name."""
+        return {"residuals": self.residuals, "rig": self.rig, "backdrop": self.backdrop}
+
+    def loss(self, avatar: SplatAvatar, view: View, step: int) -> Tensor:
+        """The loss of a training view, drawn by the avatar in training or a sparser level of it."""
+        codes = self.codes[view.key[0]]
+        gaussians = avatar.head_gaussians(codes, self._jitter(avatar, step))
+        if self._config.refine:
+            gaussians = self.residuals(gaussians, torso_share(avatar), self._timesteps.index(view.key[0]))
+        output = avatar.render_gaussians(self.rig.placed(view.camera), gaussians, codes.head_to_world)
+        output = self.rig.colored(output, view.camera)
+        behind, target = self.backdrop(view, step)
+        return image_loss(output, behind, target, view, self._config.loss)
+
+    @torch.no_grad()
+    def judge(self, avatar: SplatAvatar, view: View) -> float:
+        """PSNR of a view, driven by plain tracked codes."""
+        behind, target = self.backdrop(view, -1)
+        output = avatar.render(self.rig.placed(view.camera), self.codes[view.key[0]])
+        return psnr(self.rig.colored(output, view.camera).over(behind)[0].clamp(0, 1), target)
+
+    def _jitter(self, avatar: SplatAvatar, step: int) -> Tensor:
+        """[D] noise on the code components, the same whenever a step is repeated."""
+        generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
+        return self._config.jitter * torch.randn(avatar.statistics.projection.shape[1], generator=generator)

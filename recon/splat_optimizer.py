@@ -1,0 +1,50 @@
+"""The optimiser of a splat avatar in training, and its learning rates over time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from recon.field import SplatField
+from recon.growth import PER_GAUSSIAN
+from recon.objective import Objective
+from recon.train_config import TrainConfig
+
+_CAMERAS_MOVE = 0.25  # share of all steps before cameras of a rig begin to move
+_LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
+_BACKGROUND_EPS = 1e-6
+
+
+def make_optimizer(learned: SplatField, objective: Objective, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam over all that is learned; each group holds its first learning rate as "rate"."""
+    rates = config.rates
+    groups: list[dict[str, object]] = [
+        {"params": [getattr(learned, name)], "rate": getattr(rates, name)} for name in PER_GAUSSIAN
+    ]
+    groups[PER_GAUSSIAN.index("bases")]["weight_decay"] = rates.decay
+    groups.append({"params": list(learned.weights.parameters()), "rate": rates.weights})
+    if config.refine:
+        groups.append({"params": [objective.residuals.values], "rate": rates.residuals})
+    if config.camera_colors:
+        groups.append({"params": [objective.rig.colors], "rate": rates.camera_colors})
+    if config.camera_motions:
+        # Before the avatar shows anybody its errors would push the cameras of a perfect rig about.
+        groups.append({"params": [objective.rig.motions], "rate": rates.camera_motions, "start": _CAMERAS_MOVE})
+    if not objective.backdrop.random:
+        # Adam divides by the size of the gradient: where nothing is ever seen it would amplify rounding errors.
+        groups.append({"params": [objective.backdrop.images], "rate": rates.images, "eps": _BACKGROUND_EPS})
+    groups = [{**group, "lr": group["rate"]} for group in groups]
+    return torch.optim.AdamW(groups, eps=rates.eps, weight_decay=0.0, fused=True)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Learning rates as a share of the first ones."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["rate"] * share
+
+
+def falling_rate(step: int, steps: int) -> float:
+    """Learning rates at a step, relative to the first."""
+    progress = step / max(steps - 1, 1)
+    return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
