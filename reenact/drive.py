@@ -45,7 +45,7 @@ def drive(avatar: Avatar, driver: Driver, config: DriveConfig | None = None) -> 
     avatar.space.require(driving.track.codes.space, f"the driver {type(driver).__name__}")
     track = driving.track
     if driver.relative if config.relative is None else config.relative:
-        track = retarget(track, avatar.code_range, config.retarget)
+        track = retarget(track, avatar.code_range, config.retarget, driving.rest)
     codes, beyond = guarded(track.codes, avatar.code_range)
     if beyond:
         more = f", and {len(beyond) - _TOLD} more" if len(beyond) > _TOLD else ""

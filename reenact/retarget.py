@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from reenact.gaze import turned_eyes
+from reenact.torso import NECK_PIVOT, about_neck, neck_sway, torso_to_world, with_torso
 from studio.code_guard import bent
 from studio.code_range import OPPOSED_CHANNELS, CodeRange, head_motion, measure_range
 from studio.codes import Codes, CodeSpace, CodeTrack
 from studio.errors import StudioError
-from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid
+from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid, rigid_inverse
 
 # Channels that work together keep their proportions: one gain for each group, not one for each channel, or else lips
 # would no longer meet when jawOpen and mouthClose cancel each other, and the two sides of a face would differ.
@@ -39,18 +41,23 @@ class RetargetConfig:
     Args:
         expression: strength of the expression, 1 as the driver has it.
         head_motion: strength of the head's movement, 0 keeps it at rest.
+        gaze: how far the eyes make up for a head that turns less than the driver's: 1 keeps them on their target, 0
+            leaves them as they were in the head.
     """
 
     expression: float = 1.0
     head_motion: float = 1.0
+    gaze: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("expression", "head_motion"):
+        for name in ("expression", "head_motion", "gaze"):
             if not 0 <= getattr(self, name) <= 3:
                 raise StudioError(f"impossible strength {name}", got=getattr(self, name), expected="0 to 3")
 
 
-def retarget(track: CodeTrack, avatar: CodeRange, config: RetargetConfig | None = None) -> CodeTrack:
+def retarget(
+    track: CodeTrack, avatar: CodeRange, config: RetargetConfig | None = None, rest: Codes | None = None
+) -> CodeTrack:
     """A driver's track as codes for an avatar.
 
     Every channel moves from the avatar's neutral by as much as the driver's moves from the driver's neutral, which is
@@ -59,33 +66,54 @@ def retarget(track: CodeTrack, avatar: CodeRange, config: RetargetConfig | None 
     much farther than it did in the avatar's recording. What the avatar has not learned otherwise is left to
     ``studio.code_guard``.
 
+    Args:
+        track: the driver's.
+        avatar: where the codes stayed that the avatar was learned from.
+        config: strengths.
+        rest: the driver's neutral state where it is known; nothing is estimated then, and amplitudes stay as they are,
+            but for blinks, which close the avatar's eyes.
+
     Raises:
         StudioError: the track is of another code space, or shows no face at all.
     """
     config = config or RetargetConfig()
     avatar.neutral.space.require(track.codes.space, "the driver")
-    driver = measure_range(track)
-    codes, rest, space = track.codes, avatar.neutral, track.codes.space
+    if rest is None:
+        driver = measure_range(track)
+        neutral, gains = driver.neutral, match_gains(driver, avatar)
+    else:
+        neutral, gains = rest, _lid_gains(avatar)
+    codes, own = track.codes, avatar.neutral
     moved = Codes(
-        space,
-        expression=_expression(codes.expression, driver, avatar, config.expression),
-        jaw_pose=rest.jaw_pose + config.expression * (codes.jaw_pose - driver.neutral.jaw_pose),
-        neck_pose=_turn_from(codes.neck_pose, driver.neutral.neck_pose, rest.neck_pose, config.head_motion),
-        neck_translation=rest.neck_translation
-        + config.head_motion * (codes.neck_translation - driver.neutral.neck_translation),
-        eye_pose=rest.eye_pose + codes.eye_pose - driver.neutral.eye_pose,
-        head_to_world=_head(codes.head_to_world, driver, avatar, config.head_motion),
+        codes.space,
+        expression=_expression(codes.expression, neutral, own, config.expression * gains),
+        jaw_pose=own.jaw_pose + config.expression * (codes.jaw_pose - neutral.jaw_pose),
+        neck_pose=codes.neck_pose,
+        neck_translation=codes.neck_translation,
+        eye_pose=own.eye_pose + codes.eye_pose - neutral.eye_pose,
+        head_to_world=_head(codes.head_to_world, neutral, avatar, config.head_motion),
     )
+    moved = with_torso(moved, _torso(codes, neutral, own, config.head_motion))
+    moved = _on_target(moved, codes.head_to_world, neutral, own, config.gaze)
     return replace(track, codes=moved, extras={}, provenance={**track.provenance, "transfer": "relative to neutral"})
 
 
-def _expression(expression: Tensor, driver: CodeRange, avatar: CodeRange, strength: float) -> Tensor:
-    space = avatar.neutral.space
-    gain = strength * match_gains(driver, avatar)
-    signed = _to_signed(avatar.neutral.expression, space) + gain * (
-        _to_signed(expression, space) - _to_signed(driver.neutral.expression, space)
+def _expression(expression: Tensor, driver: Codes, avatar: Codes, gain: Tensor) -> Tensor:
+    space = avatar.space
+    signed = _to_signed(avatar.expression, space) + gain * (
+        _to_signed(expression, space) - _to_signed(driver.expression, space)
     )
     return _from_signed(signed, space).clamp(min=space.low)
+
+
+def _lid_gains(avatar: CodeRange) -> Tensor:
+    """Gain [E] for codes in which 1 is a closed eye: what the avatar's recording called closed, and 1 elsewhere."""
+    gains = torch.ones(len(avatar.neutral.space))
+    for index, name in enumerate(avatar.neutral.space.channels):
+        closed = float(avatar.high.expression[index] - avatar.neutral.expression[index])
+        if name.startswith(_GROUPS[_CLOSES_FULLY]) and closed > _LID_GAIN_LIMITS[0]:
+            gains[index] = min(closed, 1.0)
+    return gains
 
 
 def match_gains(driver: CodeRange, avatar: CodeRange) -> Tensor:
@@ -126,22 +154,37 @@ def _pairs(space: CodeSpace) -> list[tuple[int, int]]:
     return [(names.index(a), names.index(b)) for a, b in OPPOSED_CHANNELS if a in names and b in names]
 
 
-def _head(poses: Tensor, driver: CodeRange, avatar: CodeRange, strength: float) -> Tensor:
+def _head(poses: Tensor, driver: Codes, avatar: CodeRange, strength: float) -> Tensor:
     """[T, 4, 4]: the driver's motion about its mean pose, about the avatar's resting pose.
 
-    Both motions are in metres in the frame of a resting head, so that cameras and places in the room cancel.
+    Both are in the frame of a resting head, in radians and metres, so that cameras and places in the room cancel. A
+    turn that is bent back keeps its pivot, the neck.
     """
-    turns, shifts = head_motion(poses, driver.neutral.head_to_world)
-    turns = _near(strength * turns, avatar.turn_low, avatar.turn_high, _TURN_MARGIN)
-    shifts = _near(strength * shifts, avatar.shift_low, avatar.shift_high, _SHIFT_MARGIN)
-    return avatar.neutral.head_to_world @ rigid(axis_angle_to_matrix(turns), shifts)
+    turns, shifts = (strength * part for part in head_motion(poses, driver.head_to_world))
+    bent_turns = _near(turns, avatar.turn_low, avatar.turn_high, _TURN_MARGIN)
+    full, less = axis_angle_to_matrix(turns), axis_angle_to_matrix(bent_turns)
+    shifts = shifts + (full - less) @ torch.tensor(NECK_PIVOT)
+    shifts = _near(shifts, avatar.shift_low, avatar.shift_high, _SHIFT_MARGIN)
+    return avatar.neutral.head_to_world @ rigid(less, shifts)
 
 
-def _turn_from(turns: Tensor, driver_rest: Tensor, avatar_rest: Tensor, strength: float) -> Tensor:
-    """Axis-angle [T, 3]: the rotation away from the driver's rest, applied at the avatar's rest."""
-    relative = axis_angle_to_matrix(driver_rest).T @ axis_angle_to_matrix(turns)
-    relative = axis_angle_to_matrix(strength * matrix_to_axis_angle(relative))
-    return matrix_to_axis_angle(axis_angle_to_matrix(avatar_rest) @ relative)
+def _torso(codes: Codes, driver: Codes, avatar: Codes, strength: float) -> Tensor:
+    """[T, 4, 4] the avatar's torso in the world: moved from its rest as the driver's is, seen from a resting head."""
+    at_rest = rigid_inverse(driver.head_to_world)
+    motion = at_rest @ torso_to_world(codes) @ rigid_inverse(at_rest @ torso_to_world(driver))
+    turns = axis_angle_to_matrix(strength * matrix_to_axis_angle(motion[..., :3, :3].contiguous()))
+    motion = about_neck(turns, strength * neck_sway(motion))
+    return avatar.head_to_world @ motion @ rigid_inverse(avatar.head_to_world) @ torso_to_world(avatar)
+
+
+def _on_target(moved: Codes, driver_poses: Tensor, driver: Codes, avatar: Codes, strength: float) -> Codes:
+    """Eyes that look where the driver's did, though the head turns less: the difference goes into the eyeballs."""
+    if not strength or "eyeLookOutLeft" not in moved.space.channels:
+        return moved
+    theirs = (rigid_inverse(driver.head_to_world) @ driver_poses)[..., :3, :3]
+    ours = (rigid_inverse(avatar.head_to_world) @ moved.head_to_world)[..., :3, :3]
+    missing = matrix_to_axis_angle((ours.transpose(-1, -2) @ theirs).contiguous())
+    return turned_eyes(moved, axis_angle_to_matrix(strength * missing))
 
 
 def _near(values: Tensor, low: Tensor, high: Tensor, margin: tuple[float, float]) -> Tensor:

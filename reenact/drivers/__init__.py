@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from studio.code_guard import Excess
-from studio.codes import CodeTrack
+from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.media.audio import Audio
 
@@ -23,12 +23,15 @@ class Driving:
         audio: the sound, its time 0 at the first frame, or None.
         parents: file or folder -> content hash, of what it was made from.
         beyond: what of it the avatar has not learned, the most frequent first; see ``reenact.drive.drive``.
+        rest: the driver's neutral state (no batch) where it is known, as for codes that were made and not measured:
+            motion is then transferred relative to it as it is; otherwise neutral and range are estimated over the clip.
     """
 
     track: CodeTrack
     audio: Audio | None = None
     parents: Mapping[str, str] = field(default_factory=dict)
     beyond: tuple[Excess, ...] = ()
+    rest: Codes | None = None
 
 
 class Driver(Protocol):

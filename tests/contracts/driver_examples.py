@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from reenact.curves.audio2face import write_audio2face
+from reenact.curves.livelink_csv import write_livelink_csv
 from reenact.drivers import Driver, driver_class
-from reenact.livelink_csv import write_livelink_csv
 from studio.codes import Codes, CodeTrack
 from studio.media.audio import Audio, write_wav
 
@@ -36,6 +37,11 @@ def _livelink(folder: Path) -> Driver:
     return driver_class("livelink")(source=folder / "take.csv", audio=folder / "take.wav")  # type: ignore[call-arg]
 
 
+def _curves(folder: Path) -> Driver:
+    write_audio2face(folder / "take.json", moving_track())
+    return driver_class("curves")(source=folder / "take.json")  # type: ignore[call-arg]
+
+
 def _video(folder: Path) -> Driver:
     project = Path(__file__).resolve().parents[2]
     clip = Path(os.environ.get("STUDIO_SHARED") or project.parent / "shared") / "data/talking_heads/demo1_video.mp4"
@@ -44,4 +50,9 @@ def _video(folder: Path) -> Driver:
     return driver_class("video")(source=clip, frames=16, keep=folder / "capture")  # type: ignore[call-arg]
 
 
-EXAMPLES: Mapping[str, Callable[[Path], Driver]] = {"track": _track, "livelink": _livelink, "video": _video}
+EXAMPLES: Mapping[str, Callable[[Path], Driver]] = {
+    "track": _track,
+    "livelink": _livelink,
+    "curves": _curves,
+    "video": _video,
+}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from reenact.curves.livelink_csv import read_livelink_csv, write_livelink_csv
 from reenact.export import export_ply, write_ply
-from reenact.livelink_csv import read_livelink_csv, write_livelink_csv
 from studio.codes import ARKIT52, Codes, CodeTrack
 from studio.errors import StudioError
 from studio.heads.model import EYE_YAW_RADIANS
@@ -125,7 +125,7 @@ def test_livelink_csv_is_read_by_name_whatever_its_case(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "0 rows"),
+        ("", "no curves"),
         ("a,b\n1,2\n", "0 of the 52 channels"),
         ("Timecode,JawOpen\nnoon,0.5\n", "wrong timecodes"),
         ("Timecode,JawOpen\n00:00:00:01,half\n00:00:00:02,0.5\n", "JawOpen = 'half'|jawOpen = 'half'"),

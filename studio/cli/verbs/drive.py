@@ -13,6 +13,9 @@ from studio.cli.finish import finish
 from studio.errors import StudioError
 from studio.folders import next_free
 
+CURVES = (".csv", ".json", ".npz", ".gesichter")
+NETWORK = "udp"  # a source that is no file: Live Link Face over the network
+
 if TYPE_CHECKING:
     from reenact.drivers import Driver
 
@@ -54,15 +57,24 @@ def make_driver(settings: Mapping[str, Any], **more: Any) -> Driver:
 
     values = dict(settings)
     kind, source = values.pop("kind"), Path(values["source"]).expanduser()
-    if not source.exists():
+    if str(source) != NETWORK and not source.exists():
         raise StudioError(f"no such driver: {source}", expected="a video, a capture or a track", next="check the path")
     if kind == "auto":
-        kind = "track" if source.is_dir() else "livelink" if source.suffix.lower() == ".csv" else "video"
+        kind = _kind_of(source)
     chosen = driver_class(kind)
     known = {item.name for item in dataclasses.fields(chosen)}  # type: ignore[arg-type]
     extra = {name: value for name, value in more.items() if name in known}
     own = {name: value for name, value in values.items() if value is not None}
     return build(chosen, {**extra, **own, "source": source}, "driver")
+
+
+def _kind_of(source: Path) -> str:
+    """The driver for a source: folders are tracks, curves have their endings, all other files are videos."""
+    if str(source) == NETWORK:
+        return "livelink"
+    if source.is_dir():
+        return "track"
+    return "curves" if source.suffix.lower() in CURVES else "video"
 
 
 def default_video(avatar: Path, source: Path) -> Path:

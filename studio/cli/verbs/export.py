@@ -1,4 +1,4 @@
-"""``studio export``: an avatar as 3D Gaussians or as a smaller avatar, or a track as Live Link Face CSV."""
+"""``studio export``: an avatar as 3D Gaussians or as a smaller avatar, or a track as curves for other programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studio.errors import StudioError
 def run(config: Config) -> None:
     """Write the format that the ending of ``out`` names; a name without ending is an avatar folder."""
     out = config.path("out")
-    exporters = {".ply": _export_ply, ".csv": _export_csv, "": _export_avatar}
+    exporters = {".ply": _export_ply, "": _export_avatar, **dict.fromkeys((".csv", ".json", ".npz"), _export_curves)}
     if out.suffix.lower() not in exporters:
         raise StudioError(
             "no format of that name", got=out.suffix or out.name, expected=" | ".join(filter(None, exporters))
@@ -52,11 +52,15 @@ def _export_avatar(config: Config, out: Path) -> None:
     avatar.save(out, replace(manifest, parents={folder.name: content_hash(folder)}), config.get("bits", int))
 
 
-def _export_csv(config: Config, out: Path) -> None:
-    from reenact.livelink_csv import write_livelink_csv
+def _export_curves(config: Config, out: Path) -> None:
+    from reenact.curves import write_curves
     from studio.codes import CodeTrack
 
-    write_livelink_csv(out, CodeTrack.load(_required(config, "track", out)))
+    track = CodeTrack.load(_required(config, "track", out))
+    form = config.get("format", str | None) or {".csv": "livelink", ".json": "mediapipe"}.get(
+        out.suffix.lower(), "flame"
+    )
+    write_curves(out, track, form)
 
 
 def _required(config: Config, name: str, out: Path) -> Path:
