@@ -136,6 +136,24 @@ def lane_numbers(typing: Any) -> Any:
     return f32x16(), emit
 
 
+def _lane_constants(values: list[float], doc: str) -> Any:
+    @operation
+    def function(typing: Any) -> Any:
+        return f32x16(), lambda context, builder, sig, args: ir.Constant(VECTOR, values)
+
+    function.__doc__ = doc
+    return function
+
+
+block_columns = _lane_constants([float(k % 4) for k in range(LANES)], "x of each pixel in a block of 4 × 4.")
+block_rows = _lane_constants([float(k // 4) for k in range(LANES)], "y of each pixel in a block of 4 × 4.")
+sides = _lane_constants([1.0] * 8 + [-1.0] * 8, "1 in the first eight lanes, -1 in the others.")
+bands = _lane_constants(
+    [4.0 * k for k in range(8)] + [-4.0 * k - 3.0 for k in range(8)],
+    "First row of each of eight bands of four rows; then the negated last ones.",
+)
+
+
 @operation
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a·b + c of vectors or scalars, rounded once where the processor can."""

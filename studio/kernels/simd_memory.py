@@ -89,6 +89,12 @@ def store4(typing: Any, array: Any, index: Any, w: Any, x: Any, y: Any, z: Any) 
     return types.void(array, index, w, x, y, z), _emit_interleaved_store
 
 
+@operation
+def store8(typing: Any, array: Any, index: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    """Write eight columns of 16 consecutive rows of 8 floats."""
+    return types.void(array, index, a, b, c, d, e, f, g, h), _emit_interleaved_store
+
+
 load3, load4 = _interleaved_load(3), _interleaved_load(4)
 
 
@@ -117,6 +123,17 @@ def transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
             a, b = rows[index], rows[index + block]
             rows[index], rows[index + block] = shuffle(builder, a, b, low), shuffle(builder, a, b, high)
     return rows
+
+
+@operation
+def quads(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Four rows of 16 pixels to four blocks of 4 × 4, or back: lanes 4 j … 4 j + 3 of vector i and 4 i … of j swap."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        blocks = [gather_lanes(builder, args, [row * LANES + 4 * i + x for row in range(4) for x in range(4)]) for i in range(4)]
+        return context.make_tuple(builder, sig.return_type, blocks)
+
+    return types.UniTuple(f32x16, 4)(a, b, c, d), emit
 
 
 @operation
@@ -173,6 +190,24 @@ def as_bits(typing: Any, vector: Any, other: Any) -> Any:
         return builder.bitcast(packed, VECTOR)
 
     return f32x16(vector, other), emit
+
+
+@operation
+def bytes_between(typing: Any, counts: Any) -> Any:
+    """Eight bytes, as a uint64, with the bits that are both among the lowest ``counts[k]`` and the highest ``counts[8 + k]``."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def integers(value: int) -> ir.Constant:
+            return ir.Constant(INTEGERS, [value] * LANES)
+
+        number = builder.fptoui(args[0], INTEGERS)
+        low = builder.sub(builder.shl(integers(1), number), integers(1))
+        high = builder.lshr(integers(0xFF00), number)
+        both = builder.shuffle_vector(low, high, ir.Constant(INTEGERS, [*range(8), *range(24, 32)]))
+        halves = builder.bitcast(builder.trunc(both, BYTES), ir.VectorType(INT64, 2))
+        return builder.and_(*(builder.extract_element(halves, ir.Constant(INT32, half)) for half in range(2)))
+
+    return types.uint64(counts), emit
 
 
 @operation

@@ -63,13 +63,13 @@ class SplatRender:
     Args:
         rgb: [..., C, H, W, 3] premultiplied by alpha.
         alpha: [..., C, H, W].
-        depth: [..., C, H, W] expected camera depth in metres, Σ w z / Σ w; 0 where nothing is.
+        depth: [..., C, H, W] expected camera depth in metres, Σ w z / Σ w, 0 where nothing is; None unless asked for.
         screen: see :class:`Screen`.
     """
 
     rgb: Tensor
     alpha: Tensor
-    depth: Tensor
+    depth: Tensor | None
     screen: Screen
 
 
@@ -86,9 +86,10 @@ def rasterize_splats(
     near: float = 0.01,
     paired: bool = False,
     absgrad: bool = False,
+    with_depth: bool = True,
     kernels: str = "auto",
 ) -> SplatRender:
-    """Blend Gaussians front to back, as gsplat's ``rasterization(render_mode="RGB+ED")`` does.
+    """Blend Gaussians front to back, as gsplat's ``rasterization`` does with ``render_mode`` "RGB+ED", or "RGB" without depth (faster).
 
     Leading dimensions of the Gaussians are scenes; every scene is seen by every camera, or with ``paired`` scene i by
     camera i alone (then the one leading dimension has length C and the images have no other). Gradients flow to all
@@ -107,7 +108,7 @@ def rasterize_splats(
         from studio.kernels.splat_cuda import rasterize_gsplat
 
         rgb, alpha, depth, positions, gradients = rasterize_gsplat(
-            splats, camera, sh_degree, antialiased, near, paired, absgrad
+            splats, camera, sh_degree, antialiased, near, paired, absgrad, with_depth
         )
         return SplatRender(rgb, alpha, depth, Screen(positions, gradients))
     scenes = [value.reshape(math.prod(batch), *value.shape[len(batch) :]) for value in splats]
@@ -127,12 +128,13 @@ def rasterize_splats(
         near=float(near),
         antialiased=bool(antialiased),
         absgrad=bool(absgrad),
+        with_depth=bool(with_depth),
         colors_per_view=sh_degree is not None,
     )
     call = _Call(setup, Ks, (*(() if paired else batch), len(camera)), means.shape[-2])
     rgb, alpha, depth = _Rasterize.apply(call, viewmats, *scenes)
     rgb, alpha, depth = (image.reshape(*call.leading, *image.shape[1:]) for image in (rgb, alpha, depth))
-    return SplatRender(rgb, alpha, depth, Screen(call.positions, call.gradients))
+    return SplatRender(rgb, alpha, depth if with_depth else None, Screen(call.positions, call.gradients))
 
 
 class _Call:
@@ -170,7 +172,11 @@ class _Rasterize(torch.autograd.Function):
         shape = (setup.views, setup.height, setup.width)
         images = [
             torch.from_numpy(borrow(name, size))
-            for name, size in (("rgb", (*shape, 3)), ("alpha", shape), ("depth", shape))
+            for name, size in (
+                ("rgb", (*shape, 3)),
+                ("alpha", shape),
+                ("depth", shape if setup.with_depth else (*shape[:1], 0, 0)),
+            )
         ]
         splats = tuple(value.detach().contiguous() for value in splats)
         camera = splat_cpu.camera_rows(viewmats, call.Ks, setup.width, setup.height)
@@ -186,8 +192,6 @@ class _Rasterize(torch.autograd.Function):
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         call, saved = ctx.call, ctx.saved_tensors
         cotangents = [torch.zeros_like(image) if v is None else v.contiguous() for v, image in zip(given, saved[5:])]
-        if given[2] is None:
-            cotangents[2] = torch.empty(0)
         gradients, screen, viewmats = splat_cpu.backward(
             call.state,
             _flat(Gaussians, saved[:5]),

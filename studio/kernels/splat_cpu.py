@@ -11,10 +11,10 @@ from torch import Tensor
 from studio.kernels.buffers import borrow
 from studio.kernels.splat_order import Order, Tiles, count_tiles, fill_tiles, place_tiles, sort_by_depth
 from studio.kernels.splat_project import (
+    BOX,
     CAMERA_ROW,
     ROW,
-    TILE_HEIGHT,
-    TILE_WIDTH,
+    TILE,
     Gaussians,
     Projected,
     Setup,
@@ -22,8 +22,8 @@ from studio.kernels.splat_project import (
     project,
 )
 from studio.kernels.splat_project_backward import project_backward
-from studio.kernels.splat_raster import FORWARD_ROW, TILE_PIXELS, Ends, Images, rasterize
-from studio.kernels.splat_raster_backward import BACKWARD_ROW, rasterize_backward
+from studio.kernels.splat_raster import BLOCKS, FORWARD_BLOCK, TILE_PIXELS, Ends, Images, rasterize
+from studio.kernels.splat_raster_backward import BACKWARD_BLOCK, rasterize_backward
 from studio.kernels.workers import run, worker_count
 
 
@@ -59,12 +59,11 @@ def forward(
     """Render into ``images``; N ≥ 16."""
     workers = worker_count()
     size = setup.views * setup.splats
-    tiles_x, tiles_y = -(-setup.width // TILE_WIDTH), -(-setup.height // TILE_HEIGHT)
-    tile_count = setup.views * tiles_x * tiles_y
+    tile_count = setup.views * -(-setup.width // TILE) * -(-setup.height // TILE)
     counter = np.zeros(2, np.int64)
 
     rows, keys = borrow("rows", size * ROW), borrow("keys", size)
-    boxes = borrow("boxes", 4 * size, np.uint32)
+    boxes = borrow("boxes", BOX * size, np.uint32)
     projected = Projected(rows, keys, boxes.view(np.float32))
     run(project, workers, setup, camera, gaussians, projected)
 
@@ -92,12 +91,12 @@ def forward(
     ends = Ends(
         kept=differentiable,
         tile_ends=borrow("tile_ends", tile_count, np.int64),
-        row_counts=borrow("row_counts", tile_count, np.int64),
-        row_ends=borrow("row_ends", tile_count * TILE_HEIGHT if differentiable else 0, np.int64),
+        block_counts=borrow("block_counts", tile_count, np.int64),
+        block_ends=borrow("block_ends", tile_count * BLOCKS if differentiable else 0, np.int64),
         pixel_ends=borrow("pixel_ends", pixels),
         transmittances=borrow("transmittances", pixels),
     )
-    planes = borrow("planes", (workers, TILE_HEIGHT * FORWARD_ROW))
+    planes = borrow("planes", (workers, BLOCKS * FORWARD_BLOCK))
     run(rasterize, workers, setup, counter[1:], planes, rows, tiles, ends, images)
     return State(setup, camera, projected, slots, tiles, ends)
 
@@ -111,7 +110,7 @@ def backward(
     slots = state.slots._replace(
         rows=borrow("gradient_rows", entries * ROW), written=borrow("written", entries, np.uint8)
     )
-    planes = borrow("planes", (workers, TILE_HEIGHT * BACKWARD_ROW))
+    planes = borrow("planes", (workers, BLOCKS * BACKWARD_BLOCK))
     counter = np.zeros(1, np.int64)
     run(
         rasterize_backward,

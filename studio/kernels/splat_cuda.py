@@ -19,7 +19,8 @@ def rasterize_gsplat(
     near: float,
     paired: bool,
     absgrad: bool,
-) -> tuple[Tensor, Tensor, Tensor, Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Tensor, Tensor] | None]]:
+    with_depth: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Tensor, Tensor] | None]]:
     """rgb, alpha, depth, and the two functions of :class:`studio.kernels.splat.Screen`.
 
     Raises:
@@ -48,7 +49,7 @@ def rasterize_gsplat(
         near_plane=near,
         sh_degree=sh_degree,
         packed=False,
-        render_mode="RGB+ED",
+        render_mode="RGB+ED" if with_depth else "RGB",
         rasterize_mode="antialiased" if antialiased else "classic",
         absgrad=absgrad,
     )
@@ -65,5 +66,5 @@ def rasterize_gsplat(
         magnitudes = means2d.absgrad if absgrad else torch.zeros_like(means2d)
         return in_shape(means2d.grad), in_shape(magnitudes)
 
-    rgb, alpha, depth = (in_shape(image) for image in (images[..., :3], alpha[..., 0], images[..., 3]))
-    return rgb, alpha, depth, lambda: (in_shape(means2d.detach()), in_shape(radii)), gradients
+    depth = in_shape(images[..., 3]) if with_depth else None
+    return in_shape(images[..., :3]), in_shape(alpha[..., 0]), depth, lambda: (in_shape(means2d.detach()), in_shape(radii)), gradients

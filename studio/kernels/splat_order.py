@@ -1,7 +1,7 @@
 """Which Gaussians each tile sees, front to back: one radix sort by depth, then a stable count-and-fill into tiles.
 
-Gaussians enter the tiles in depth order, so that no tile sorts anything. Tiles are 16 pixels wide and 64 high; within a
-row of tiles the exact horizontal extent of the ellipse decides which tiles it touches.
+Gaussians enter the tiles in depth order, so that no tile sorts anything. Within a row of tiles the exact horizontal
+extent of the ellipse decides which tiles it touches.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 from studio.kernels.compiled import inlined, kernel
 from studio.kernels.simd import Array, lane_numbers
-from studio.kernels.simd_memory import as_bits, fetch_add, prefetch, store
-from studio.kernels.splat_project import ROW, TILE_HEIGHT, TILE_WIDTH, Setup, Slots, columns_touched
+from studio.kernels.simd_memory import fetch_add, prefetch, store
+from studio.kernels.splat_project import BOX, BOX_ROWS, ROW, TILE, Setup, Slots, columns_touched
 
 DIGIT_BITS = 12
 _CULLED_BITS = np.uint32(0x7F800000)  # CULLED
@@ -92,11 +92,9 @@ def sort_by_depth(
 def _tall_columns(rows: Array, whole: int, g: int, row: int, tall: Array) -> None:
     """Work out the tile columns of sixteen further rows of tiles, packed into ``tall`` [16]."""
     r = ROW * g
-    ellipse = (rows[r + 10], rows[r + 11], rows[r + 12], rows[r + 13], rows[r + 14])
-    column, column_end = np.float32(whole & np.uint32(0xFFFF)), np.float32(whole >> np.uint32(16))
-    tile_rows = lane_numbers() + np.float32(row)
-    first, end = columns_touched(rows[r], rows[r + 1], ellipse, tile_rows, column, column_end)
-    store(tall, 0, as_bits(first, end))
+    ellipse = (rows[r], rows[r + 1], rows[r + 12], rows[r + 13], rows[r + 14], rows[r + 15])
+    columns = (np.float32(whole & np.uint32(0xFFFF)), np.float32(whole >> np.uint32(16)))
+    store(tall, 0, columns_touched(ellipse, lane_numbers() + np.float32(row), columns))
 
 
 @inlined
@@ -120,8 +118,8 @@ def count_tiles(
 
     ``counts`` [workers, V * tiles] int64 receives the numbers, ``totals`` [workers] their sum.
     """
-    columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
-    tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
+    columns = (setup.width + TILE - 1) // TILE
+    tiles = columns * ((setup.height + TILE - 1) // TILE)
     mine, tall, total = counts[worker], np.empty(16, np.float32), 0
     tall_bits = tall.view(np.uint32)
     for tile in range(mine.size):
@@ -131,16 +129,16 @@ def count_tiles(
         for i in range(view * setup.splats + first, view * setup.splats + end):
             g = np.int64(order.order[i])
             if i + _AHEAD < view * setup.splats + end:
-                prefetch(boxes, 4 * np.int64(order.order[i + _AHEAD]))
-            y_first, y_end = np.int64(boxes[4 * g] & np.uint32(0xFFFF)), np.int64(boxes[4 * g] >> np.uint32(16))
+                prefetch(boxes, BOX * np.int64(order.order[i + _AHEAD]))
+            y_first, y_end = np.int64(boxes[BOX * g] & np.uint32(0xFFFF)), np.int64(boxes[BOX * g] >> np.uint32(16))
             for y in range(y_first, y_end):
                 ordinal = y - y_first
-                if ordinal < 2:
-                    bits = boxes[4 * g + 2 + ordinal]
+                if ordinal < BOX_ROWS:
+                    bits = boxes[BOX * g + 2 + ordinal]
                 else:
-                    if ordinal % 16 == 2:
-                        _tall_columns(rows, boxes[4 * g + 1], g, y, tall)
-                    bits = tall_bits[(ordinal - 2) % 16]
+                    if ordinal % 16 == BOX_ROWS:
+                        _tall_columns(rows, boxes[BOX * g + 1], g, y, tall)
+                    bits = tall_bits[(ordinal - BOX_ROWS) % 16]
                 column, column_end = np.int64(bits & np.uint32(0xFFFF)), np.int64(bits >> np.uint32(16))
                 total += column_end - column
                 at = view * tiles + y * columns
@@ -177,8 +175,8 @@ def fill_tiles(
     slots: Slots,
 ) -> None:
     """Second pass: write the tiles' lists, and for each Gaussian the places of its entries (``slots``, Slots)."""
-    columns = (setup.width + TILE_WIDTH - 1) // TILE_WIDTH
-    tiles = columns * ((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
+    columns = (setup.width + TILE - 1) // TILE
+    tiles = columns * ((setup.height + TILE - 1) // TILE)
     mine, tall = counts[worker], np.empty(16, np.float32)
     tall_bits = tall.view(np.uint32)
     slot, with_slots = np.int64(0), slots.places.size > 0
@@ -189,18 +187,18 @@ def fill_tiles(
         for i in range(view * setup.splats + first, view * setup.splats + end):
             g = np.int64(order.order[i])
             if i + _AHEAD < view * setup.splats + end:
-                prefetch(boxes, 4 * np.int64(order.order[i + _AHEAD]))
+                prefetch(boxes, BOX * np.int64(order.order[i + _AHEAD]))
             if with_slots:
                 slots.ranges[2 * g] = slot
-            y_first, y_end = np.int64(boxes[4 * g] & np.uint32(0xFFFF)), np.int64(boxes[4 * g] >> np.uint32(16))
+            y_first, y_end = np.int64(boxes[BOX * g] & np.uint32(0xFFFF)), np.int64(boxes[BOX * g] >> np.uint32(16))
             for y in range(y_first, y_end):
                 ordinal = y - y_first
-                if ordinal < 2:
-                    bits = boxes[4 * g + 2 + ordinal]
+                if ordinal < BOX_ROWS:
+                    bits = boxes[BOX * g + 2 + ordinal]
                 else:
-                    if ordinal % 16 == 2:
-                        _tall_columns(rows, boxes[4 * g + 1], g, y, tall)
-                    bits = tall_bits[(ordinal - 2) % 16]
+                    if ordinal % 16 == BOX_ROWS:
+                        _tall_columns(rows, boxes[BOX * g + 1], g, y, tall)
+                    bits = tall_bits[(ordinal - BOX_ROWS) % 16]
                 column, column_end = np.int64(bits & np.uint32(0xFFFF)), np.int64(bits >> np.uint32(16))
                 at = view * tiles + y * columns
                 for x in range(column, column_end):

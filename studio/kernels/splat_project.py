@@ -11,10 +11,10 @@ What the rasteriser needs of one Gaussian in one view is one cache line, a *row*
 2-5   log2 α(dx, dy) = row[5] − row[4] dy² − (row[2] dx + row[3] dy)²: y's own Gaussian, then x's given y
 6-9   red, green, blue, camera depth
 10-11 half width and half height of the ellipse on which α = 1/255
-12    dx of the ellipse's lowest point (largest dy)
-13    slope of the line through the middles of the ellipse's vertical chords
-14    squared half length of the vertical chord through the mean
-15    row[14] / row[10]²: what the squared half length loses per dx²
+12    dy of the ellipse's rightmost point
+13    lean of the line through the middles of the ellipse's horizontal chords, dx per dy
+14    squared half length of the horizontal chord through the mean
+15    row[14] / row[11]²: what the squared half length loses per dy²
 ====  ===========================================================================================
 
 Source: Zwicker et al., EWA Volume Splatting, 2001; rules and thresholds as in gsplat 1.5.3.
@@ -47,13 +47,14 @@ from studio.kernels.simd_memory import (
     load3,
     load4,
     store,
-    store4,
+    store8,
     store_columns,
 )
 
 ROW = 16  # floats per row
 CAMERA_ROW = 20  # rotation (9), translation (3), fx fy cx cy, and the clamp of x/z and y/z (4)
-TILE_WIDTH, TILE_HEIGHT = 16, 64
+TILE = 32  # pixels; a tile is a square
+BOX, BOX_ROWS = 8, 6  # words per Gaussian in Projected.boxes, and how many rows of tiles they cover
 BLUR = 0.3  # pixels², added to the diagonal of the screen covariance
 LOG2E = 1.4426950408889634
 LOG2_ALPHA_MIN = -7.994353436858858  # log2(1/255): fainter contributions are dropped
@@ -72,6 +73,7 @@ class Setup(NamedTuple):
     near: float  # metres
     antialiased: bool
     absgrad: bool  # gradient rows also hold sums of magnitudes
+    with_depth: bool  # whether a depth image is made
     colors_per_view: bool  # colors are [V, N, 3], not [S, N, 3]
 
 
@@ -92,7 +94,7 @@ class Projected(NamedTuple):
     keys: np.ndarray  # [V * N] camera depth, or CULLED
     boxes: (
         np.ndarray
-    )  # [V * N * 4] bits of first + 65536 * end: tile rows; tile columns in all, in the first row, the second
+    )  # [V * N * BOX] bits of first + 65536 * end: tile rows; tile columns in all, then in each of BOX_ROWS rows
 
 
 class Slots(NamedTuple):
@@ -244,16 +246,16 @@ def project(worker: int, workers: int, setup: Setup, camera: Array, gaussians: G
         visible = visible & (margin > 0.0) & (determinant < HUGE * HUGE / 1e24)
         visible = visible & (absolute(mean_x) + absolute(mean_y) + half_width + half_height + z < HUGE)
         visible = visible & (absolute(red) + absolute(green) + absolute(blue) < HUGE)
-        ellipse = (half_width, half_height, xy / yy * half_height, xy / xx, cutoff * determinant / xx)
+        lean, loss = xy / yy, determinant / (yy * yy)
+        ellipse = (half_width, half_height, xy / xx * half_width, lean, cutoff * determinant / yy, loss)
         visible = _store_box(setup, projected.boxes, out, visible, mean_x, mean_y, ellipse)
         store(projected.keys, out, select(visible, z, CULLED))
         along_x = sqrt(0.5 * LOG2E * yy * inverse)
-        exponent = (along_x, -(along_x * xy / yy), 0.5 * LOG2E / yy, log_opacity)
-        loss = determinant / (xx * xx)
+        exponent = (along_x, -(along_x * lean), 0.5 * LOG2E / yy, log_opacity)
         store_columns(
             projected.rows,
             ROW * out,
-            (mean_x, mean_y) + exponent + (red, green, blue, z) + ellipse + (loss,),  # noqa: RUF005 (numba)
+            (mean_x, mean_y) + exponent + (red, green, blue, z) + ellipse,  # noqa: RUF005 (numba)
         )
 
 
@@ -263,46 +265,45 @@ def _store_box(
 ) -> Mask:
     """Write which tiles the ellipse touches (Projected.boxes); returns which Gaussians touch any."""
     half_width, half_height = ellipse[0], ellipse[1]
-    columns = np.float32((setup.width + TILE_WIDTH - 1) // TILE_WIDTH)
-    rows = np.float32((setup.height + TILE_HEIGHT - 1) // TILE_HEIGHT)
-    column = maximum(floor((mean_x - half_width - 0.5) * (1.0 / TILE_WIDTH)), 0.0)
-    column_end = minimum(floor((mean_x + half_width - 0.5) * (1.0 / TILE_WIDTH)) + 1.0, columns)
-    row = maximum(floor((mean_y - half_height - 0.5) * (1.0 / TILE_HEIGHT)), 0.0)
-    row_end = minimum(floor((mean_y + half_height - 0.5) * (1.0 / TILE_HEIGHT)) + 1.0, rows)
+    columns, rows = np.float32((setup.width + TILE - 1) // TILE), np.float32((setup.height + TILE - 1) // TILE)
+    column = maximum(floor((mean_x - half_width - 0.5) * (1.0 / TILE)), 0.0)
+    column_end = minimum(floor((mean_x + half_width - 0.5) * (1.0 / TILE)) + 1.0, columns)
+    row = maximum(floor((mean_y - half_height - 0.5) * (1.0 / TILE)), 0.0)
+    row_end = minimum(floor((mean_y + half_height - 0.5) * (1.0 / TILE)) + 1.0, rows)
     visible = visible & (column_end > column) & (row_end > row)
-    a, a_end = columns_touched(mean_x, mean_y, ellipse, row, column, column_end)
-    b, b_end = columns_touched(mean_x, mean_y, ellipse, row + 1.0, column, column_end)
-    store4(
+    row, row_end = select(visible, row, 0.0), select(visible, row_end, 0.0)
+    column, column_end = select(visible, column, 0.0), select(visible, column_end, 0.0)
+    box, touched = (mean_x, mean_y, ellipse[2], ellipse[3], ellipse[4], ellipse[5]), (column, column_end)
+    store8(
         boxes,
-        4 * out,
-        as_bits(select(visible, row, 0.0), select(visible, row_end, 0.0)),
-        as_bits(select(visible, column, 0.0), select(visible, column_end, 0.0)),
-        as_bits(select(visible, a, 0.0), select(visible, a_end, 0.0)),
-        as_bits(select(visible, b, 0.0), select(visible, b_end, 0.0)),
+        BOX * out,
+        as_bits(row, row_end),
+        as_bits(column, column_end),
+        columns_touched(box, row, touched),
+        columns_touched(box, row + 1.0, touched),
+        columns_touched(box, row + 2.0, touched),
+        columns_touched(box, row + 3.0, touched),
+        columns_touched(box, row + 4.0, touched),
+        columns_touched(box, row + 5.0, touched),
     )
     return visible
 
 
 @inlined
-def columns_touched(
-    mean_x: Vector, mean_y: Vector, ellipse: Vectors, row: Vector, column: Vector, column_end: Vector
-) -> Vectors:
-    """First and end of the tile columns that the ellipse touches in a row of tiles, within [column, column_end).
+def columns_touched(ellipse: Vectors, row: Vector, columns: Vectors) -> Vector:
+    """Bits of first and end of the tile columns that the ellipse touches in a row of tiles, within those given.
 
     For a given dy the ellipse spans dx = k dy ± √(c (1 − dy²/h²)); both bounds are extreme at the dy, within the row,
-    that is nearest to where they are extreme on the whole ellipse. ``ellipse`` are fields 10 to 14 of a Gaussian's row.
+    that is nearest to where they are extreme on the whole ellipse. ``ellipse`` are fields 0, 1 and 12 to 15 of a
+    Gaussian's row.
     """
-    half_width, half_height, lowest, slope, vertical_chord = ellipse
-    ratio = half_width / half_height
-    chord = vertical_chord * ratio * ratio
-    loss, lean = chord / (half_height * half_height), lowest / half_height
-    top = row * np.float32(TILE_HEIGHT) - mean_y
-    bottom = top + np.float32(TILE_HEIGHT)
-    rightmost = slope * half_width  # dy of the ellipse's rightmost point
+    mean_x, mean_y, rightmost, lean, chord, loss = ellipse
+    top = row * np.float32(TILE) - mean_y
+    bottom = top + np.float32(TILE)
     dy_right = minimum(maximum(rightmost, top), bottom)
     dy_left = minimum(maximum(-rightmost, top), bottom)
     right = mean_x + lean * dy_right + sqrt(maximum(chord - loss * dy_right * dy_right, 0.0))
     left = mean_x + lean * dy_left - sqrt(maximum(chord - loss * dy_left * dy_left, 0.0))
-    first = maximum(column, floor((left - 0.501) * (1.0 / TILE_WIDTH)))
-    end = minimum(column_end, floor((right - 0.499) * (1.0 / TILE_WIDTH)) + 1.0)
-    return first, maximum(first, end)
+    first = minimum(maximum(columns[0], floor((left - 0.501) * (1.0 / TILE))), columns[1])
+    end = minimum(columns[1], floor((right - 0.499) * (1.0 / TILE)) + 1.0)
+    return as_bits(first, maximum(first, end))

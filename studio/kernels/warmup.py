@@ -101,7 +101,7 @@ def _lists() -> tuple[Any, ...]:
     return (
         Order(words, _ints()),
         Tiles(_ints(), words),
-        _blank(Ends, tile_ends=_ints(), row_counts=_ints(), row_ends=_ints()),
+        _blank(Ends, tile_ends=_ints(), block_counts=_ints(), block_ends=_ints()),
         _blank(Slots, ranges=_ints(), places=words, written=_ints(np.uint8)),
     )
 
