@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -20,12 +22,17 @@ class RenderOutput:
     Args:
         rgb: [C, H, W, 3] sRGB-encoded, 0..1, premultiplied by alpha.
         alpha: [C, H, W] coverage of the pixel, 0..1.
-        depth: [C, H, W] expected camera z in metres, 0 where nothing is.
+        make_depth: makes ``depth``; who needs none does not pay for it.
     """
 
     rgb: Tensor
     alpha: Tensor
-    depth: Tensor
+    make_depth: Callable[[], Tensor]
+
+    @cached_property
+    def depth(self) -> Tensor:
+        """[C, H, W] expected camera z in metres, 0 where nothing is."""
+        return self.make_depth()
 
     def over(
         self,

@@ -65,7 +65,7 @@ class HashStatic:
         with torch.no_grad():
             parts = [self._rays(*pixel_rays(camera, chunk)) for chunk in pixels.split(_RAYS)]
         seen = torch.cat(parts).reshape(*size, 5)
-        return RenderOutput(seen[..., :3], seen[..., 3], seen[..., 4])
+        return RenderOutput(seen[..., :3], seen[..., 3], lambda: seen[..., 4])
 
     def _rays(self, origins: Tensor, directions: Tensor, z: Tensor) -> Tensor:
         """[R, 5] premultiplied rgb, alpha and camera z of rays."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,8 @@ class SplatAvatar:
     ) -> RenderOutput:
         """Rasterise Gaussians of the head frame; the cameras move to the head instead of the head to the cameras."""
         moved = replace(camera, viewmats=camera.viewmats @ head_to_world)
-        out = rasterize_splats(
+        draw = partial(
+            rasterize_splats,
             gaussians.means,
             gaussians.quats,
             gaussians.scales,
@@ -100,7 +101,8 @@ class SplatAvatar:
             moved,
             kernels=self.kernels,
         )
-        return RenderOutput(out.rgb, out.alpha, out.depth)
+        image = draw(with_depth=False)
+        return RenderOutput(image.rgb, image.alpha, lambda: draw().depth)
 
     @torch.no_grad()
     def render(self, camera: Camera, codes: Codes) -> RenderOutput:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,8 @@ class StaticSplats:
     def render(self, camera: Camera, codes: Codes) -> RenderOutput:
         """Render from all cameras, differentiably where the parameters are; see ``gaussians`` for the codes."""
         splats = self.gaussians(codes)
-        image = rasterize_splats(
+        draw = partial(
+            rasterize_splats,
             splats.means,
             splats.quats,
             splats.scales,
@@ -84,7 +86,8 @@ class StaticSplats:
             sh_degree=math.isqrt(splats.sh.shape[1]) - 1,
             kernels=self.kernels,
         )
-        return RenderOutput(image.rgb, image.alpha, image.depth)
+        image = draw(with_depth=False)
+        return RenderOutput(image.rgb, image.alpha, lambda: draw().depth)
 
     def save(self, folder: Path, manifest: Manifest) -> None:
         """Write an avatar folder; ``manifest`` brings provenance. Raises StudioError if it exists and is not empty."""

@@ -122,7 +122,7 @@ def render_mesh(
 
     for_image_bands(shade, count, camera.height)
     result = torch.from_numpy(images)
-    return RenderOutput(result[..., :3].contiguous(), result[..., 3].contiguous(), result[..., 4].contiguous())
+    return RenderOutput(result[..., :3].contiguous(), result[..., 3].contiguous(), lambda: result[..., 4].contiguous())
 
 
 def _material(surface: MeshSurface) -> tuple[np.ndarray, ...]:

@@ -130,7 +130,10 @@ def quads(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """Four rows of 16 pixels to four blocks of 4 × 4, or back: lanes 4 j … 4 j + 3 of vector i and 4 i … of j swap."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        blocks = [gather_lanes(builder, args, [row * LANES + 4 * i + x for row in range(4) for x in range(4)]) for i in range(4)]
+        blocks = [
+            gather_lanes(builder, args, [row * LANES + 4 * i + x for row in range(4) for x in range(4)])
+            for i in range(4)
+        ]
         return context.make_tuple(builder, sig.return_type, blocks)
 
     return types.UniTuple(f32x16, 4)(a, b, c, d), emit
@@ -194,7 +197,7 @@ def as_bits(typing: Any, vector: Any, other: Any) -> Any:
 
 @operation
 def bytes_between(typing: Any, counts: Any) -> Any:
-    """Eight bytes, as a uint64, with the bits that are both among the lowest ``counts[k]`` and the highest ``counts[8 + k]``."""
+    """A uint64 whose byte k has the bits that are among its lowest ``counts[k]`` and its highest ``counts[8 + k]``."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         def integers(value: int) -> ir.Constant:

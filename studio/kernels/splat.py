@@ -63,13 +63,13 @@ class SplatRender:
     Args:
         rgb: [..., C, H, W, 3] premultiplied by alpha.
         alpha: [..., C, H, W].
-        depth: [..., C, H, W] expected camera depth in metres, Σ w z / Σ w, 0 where nothing is; None unless asked for.
+        depth: [..., C, H, W] expected camera depth in metres, Σ w z / Σ w; 0 where nothing is; empty if not wanted.
         screen: see :class:`Screen`.
     """
 
     rgb: Tensor
     alpha: Tensor
-    depth: Tensor | None
+    depth: Tensor
     screen: Screen
 
 
@@ -89,7 +89,7 @@ def rasterize_splats(
     with_depth: bool = True,
     kernels: str = "auto",
 ) -> SplatRender:
-    """Blend Gaussians front to back, as gsplat's ``rasterization`` does with ``render_mode`` "RGB+ED", or "RGB" without depth (faster).
+    """Blend Gaussians front to back, as gsplat's ``rasterization(render_mode="RGB+ED")`` does ("RGB" without depth).
 
     Leading dimensions of the Gaussians are scenes; every scene is seen by every camera, or with ``paired`` scene i by
     camera i alone (then the one leading dimension has length C and the images have no other). Gradients flow to all
@@ -134,7 +134,7 @@ def rasterize_splats(
     call = _Call(setup, Ks, (*(() if paired else batch), len(camera)), means.shape[-2])
     rgb, alpha, depth = _Rasterize.apply(call, viewmats, *scenes)
     rgb, alpha, depth = (image.reshape(*call.leading, *image.shape[1:]) for image in (rgb, alpha, depth))
-    return SplatRender(rgb, alpha, depth if with_depth else None, Screen(call.positions, call.gradients))
+    return SplatRender(rgb, alpha, depth, Screen(call.positions, call.gradients))
 
 
 class _Call:

@@ -20,7 +20,7 @@ def rasterize_gsplat(
     paired: bool,
     absgrad: bool,
     with_depth: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Tensor, Tensor] | None]]:
+) -> tuple[Tensor, Tensor, Tensor, Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Tensor, Tensor] | None]]:
     """rgb, alpha, depth, and the two functions of :class:`studio.kernels.splat.Screen`.
 
     Raises:
@@ -66,5 +66,6 @@ def rasterize_gsplat(
         magnitudes = means2d.absgrad if absgrad else torch.zeros_like(means2d)
         return in_shape(means2d.grad), in_shape(magnitudes)
 
-    depth = in_shape(images[..., 3]) if with_depth else None
-    return in_shape(images[..., :3]), in_shape(alpha[..., 0]), depth, lambda: (in_shape(means2d.detach()), in_shape(radii)), gradients
+    depth = images[..., 3] if with_depth else images[..., :0, :0, 0]
+    rgb, alpha, depth = (in_shape(image) for image in (images[..., :3], alpha[..., 0], depth))
+    return rgb, alpha, depth, lambda: (in_shape(means2d.detach()), in_shape(radii)), gradients

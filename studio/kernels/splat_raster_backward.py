@@ -160,9 +160,7 @@ def _list_backward(
         if ordinal >= AHEAD:
             prefetch(rows, np.int64(tiles.entries[entry - AHEAD]) * ROW)
         mean_x, mean_y, size = rows[r] - x0, rows[r + 1] - y0, rows[r + 10] + rows[r + 11]
-        touched = live & blocks_touched(
-            mean_x, mean_y, size, rows[r + 12], rows[r + 13], rows[r + 14], rows[r + 15]
-        )
+        touched = live & blocks_touched(mean_x, mean_y, size, rows[r + 12], rows[r + 13], rows[r + 14], rows[r + 15])
         from_x, from_y = block_columns() - mean_x, block_rows() - mean_y
         shape = (broadcast(rows[r + 2]), broadcast(rows[r + 3]), broadcast(rows[r + 4]), broadcast(rows[r + 5]))
         r_, g_, b_, z_ = broadcast(rows[r + 6]), broadcast(rows[r + 7]), broadcast(rows[r + 8]), broadcast(rows[r + 9])

@@ -39,7 +39,7 @@ CONFIG = TrainConfig(
 def test_untouched_corrections_change_nothing(cameras: Camera) -> None:
     rig = RigResiduals(cameras, 0.06)
     torch.testing.assert_close(rig.placed(cameras[1]).viewmats, cameras[1].viewmats)
-    output = RenderOutput(torch.rand(1, 4, 4, 3), torch.rand(1, 4, 4), torch.rand(1, 4, 4))
+    output = RenderOutput(torch.rand(1, 4, 4, 3), torch.rand(1, 4, 4), lambda: torch.rand(1, 4, 4))
     assert torch.equal(rig.colored(output, cameras[1]).rgb, output.rgb)
 
 
@@ -66,7 +66,7 @@ def test_colours_keep_their_mean(cameras: Camera) -> None:
     rig = RigResiduals(cameras, 0.06)
     with torch.no_grad():
         rig.colors.normal_(generator=torch.Generator().manual_seed(0))
-    output = RenderOutput(torch.rand(1, 4, 4, 3), torch.rand(1, 4, 4), torch.rand(1, 4, 4))
+    output = RenderOutput(torch.rand(1, 4, 4, 3), torch.rand(1, 4, 4), lambda: torch.rand(1, 4, 4))
     images = torch.cat([rig.colored(output, cameras[index]).rgb for index in range(len(cameras))])
     torch.testing.assert_close(images.mean(0), output.rgb[0], atol=1e-5, rtol=0)
 

@@ -92,7 +92,7 @@ def test_the_loss_of_a_perfect_render_is_zero_and_emphasis_counts(views: Views) 
     photo, alpha = view.image.float() / 255, view.alpha.float() / 255
 
     def loss(image: torch.Tensor, view: View, matte: float = 0.0) -> float:
-        output = RenderOutput(image[None], torch.ones(1, *image.shape[:2]), torch.ones(1, *image.shape[:2]))
+        output = RenderOutput(image[None], torch.ones(1, *image.shape[:2]), lambda: torch.ones(1, *image.shape[:2]))
         return float(image_loss(output, torch.zeros(3), photo, view, LossConfig(matte=matte)))
 
     assert loss(photo, view) == pytest.approx(0.0, abs=1e-5)

@@ -106,7 +106,9 @@ def test_frames_in_flight_come_in_order_and_no_more_than_needed(avatar: Any, mon
             time.sleep(0.03 * (number % 3 == 0))
             drawn.append(number)
             workers.append(worker_count())
-            return RenderOutput(torch.full((1, 4, 4, 3), number / 255), torch.ones(1, 4, 4), torch.ones(1, 4, 4))
+            return RenderOutput(
+                torch.full((1, 4, 4, 3), number / 255), torch.ones(1, 4, 4), lambda: torch.ones(1, 4, 4)
+            )
 
     def pictures() -> Any:
         return render_frames(cast(Any, Slow()), codes, cameras, lambda frame: frame.pixels(torch.zeros(3))[0])

@@ -60,7 +60,7 @@ class CardAvatar:
         color = torch.tensor((0.0, 0.5, 0.5))
         if "jawOpen" in self.space.channels:
             color[0] = codes.expression[self.space.index("jawOpen")]
-        return RenderOutput(alpha[..., None] * color, alpha, alpha * depth)
+        return RenderOutput(alpha[..., None] * color, alpha, lambda: alpha * depth)
 
 
 def own_camera() -> Camera:

@@ -20,7 +20,7 @@ def test_pixels_equal_plain_torch(size: tuple[int, int], kind: str) -> None:
     rgb = 1.2 * torch.rand(2, *size, 3, generator=random) * alpha[..., None]  # some brighter than white
     shape = {"colour": (3,), "image": (*size, 3), "images": (2, *size, 3)}[kind]
     background = torch.rand(shape, generator=random)
-    output = RenderOutput(rgb, alpha, torch.zeros_like(alpha))
+    output = RenderOutput(rgb, alpha, lambda: torch.zeros_like(alpha))
     np.testing.assert_array_equal(output.pixels(background), to_uint8(output.over(background).numpy()))
 
 
@@ -50,7 +50,7 @@ def test_gradients_equal_plain_torch(size: tuple[int, int], kind: str, views: in
     exact = [value.detach().double().requires_grad_() for value in given]
     cotangent = torch.randn(shapes[0], generator=random)
     image = composite(*given)
-    assert torch.equal(image, RenderOutput(given[0], given[1], given[1]).over(given[2]))
+    assert torch.equal(image, RenderOutput(given[0], given[1], lambda: given[1]).over(given[2]))
     reference = exact[0] + (1 - exact[1])[..., None] * exact[2]
     found = torch.autograd.grad(image, given, cotangent)
     for value, expected in zip(found, torch.autograd.grad(reference, exact, cotangent.double())):

@@ -7,6 +7,9 @@ import numpy as np
 from studio.kernels.compiled import kernel
 from studio.kernels.simd import (
     any_lane,
+    bands,
+    block_columns,
+    block_rows,
     broadcast,
     exp2,
     floor,
@@ -18,20 +21,24 @@ from studio.kernels.simd import (
     maximum,
     minimum,
     select,
+    sides,
     sqrt,
 )
 from studio.kernels.simd_memory import (
     as_bits,
+    bytes_between,
     count_trailing_zeros,
     fetch_add,
     load,
     load3,
     load4,
     load_columns,
+    quads,
     store,
     store2,
     store3,
     store4,
+    store8,
     store_columns,
 )
 
@@ -131,3 +138,44 @@ def test_not_a_number_is_never_chosen_by_a_comparison():
     _arithmetic(np.full(16, np.nan, np.float32), B, out)
     np.testing.assert_array_equal(out[96:112], B)
     np.testing.assert_array_equal(out[160:176], np.full(16, 7.0))
+
+
+@kernel
+def _blocks(rows, out, counts):
+    blocks = quads(load(rows, 0), load(rows, 16), load(rows, 32), load(rows, 48))
+    for k in range(4):
+        store(out, 16 * k, blocks[k])
+    a, b, c, d = quads(blocks[0], blocks[1], blocks[2], blocks[3])
+    store(out, 64, a)
+    store(out, 80, b)
+    store(out, 96, c)
+    store(out, 112, d)
+    store(out, 128, block_columns() + 10.0 * block_rows())
+    store(out, 144, bands() * sides())
+    store8(
+        out,
+        160,
+        load(rows, 0),
+        load(rows, 1),
+        load(rows, 2),
+        load(rows, 3),
+        load(rows, 4),
+        load(rows, 5),
+        load(rows, 6),
+        load(rows, 7),
+    )
+    return bytes_between(load(counts, 0))
+
+
+def test_blocks_of_four_by_four_pixels():
+    rows, out = np.arange(64, dtype=np.float32), np.zeros(160 + 128, np.float32)
+    left, right = RANDOM.integers(0, 9, 8), RANDOM.integers(0, 9, 8)
+    bits = _blocks(rows, out, np.concatenate((left, right)).astype(np.float32))
+    expected = rows.reshape(4, 4, 4).transpose(1, 0, 2)  # [row, block, x] to [block, row, x]
+    np.testing.assert_array_equal(out[:64].reshape(4, 4, 4), expected)
+    np.testing.assert_array_equal(out[64:128], rows)
+    np.testing.assert_array_equal(out[128:144], [x + 10 * y for y in range(4) for x in range(4)])
+    np.testing.assert_array_equal(out[144:160], [*range(0, 32, 4), *range(3, 35, 4)])
+    np.testing.assert_array_equal(out[160:].reshape(16, 8), np.arange(16)[:, None] + np.arange(8))
+    shown = [((int(bits) >> (8 * row + column)) & 1) for row in range(8) for column in range(8)]
+    assert shown == [int(8 - right[row] <= column < left[row]) for row in range(8) for column in range(8)]

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from studio.cameras import Camera
 from studio.errors import StudioError
+from studio.kernels.compiled import kernel
 from studio.kernels.splat import SplatRender, rasterize_splats
+from studio.kernels.splat_raster import blocks_touched
 from studio.kernels.splat_reference import ReferenceRender, rasterize_reference
 from tests.studio.kernels.scenes import leaves, random_splats, relative, ring
 
@@ -154,6 +156,44 @@ def test_absolute_screen_gradients_are_sums_of_magnitudes_over_pixels():
             magnitude = magnitude + pixel.screen.means2d_grad.abs()
     assert relative(render.screen.means2d_grad, total) < 1e-4
     assert relative(render.screen.means2d_absgrad, magnitude) < 1e-4
+
+
+def test_blocks_touched_are_those_that_hold_a_pixel_of_the_ellipse():
+    """Every block of 4 × 4 pixel centres with one inside must be there; others only where the ellipse passes by."""
+    random = np.random.default_rng(0)
+    columns, rows = np.meshgrid(np.arange(32.0), np.arange(32.0))
+    needed, given = 0, 0
+    for _ in range(300):
+        mean, angle, radii = random.uniform(-20, 52, 2), random.uniform(0, np.pi), np.exp(random.uniform(-1, 4, 2))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        (xx, xy), (_, yy) = turn @ np.diag(radii**2) @ turn.T
+        offsets = np.stack((columns - mean[0], rows - mean[1]), axis=-1)
+        distances = np.einsum("...i,ij,...j", offsets, np.linalg.inv([[xx, xy], [xy, yy]]), offsets)
+        inside = (distances <= 1).reshape(8, 4, 8, 4).any(axis=(1, 3))
+        width, height = np.sqrt(xx), np.sqrt(yy)
+        determinant = xx * yy - xy * xy
+        fields = (*mean, width + height, xy / xx * width, xy / yy, determinant / yy, determinant / yy**2)
+        bits = int(_touched(np.array(fields, np.float32)))
+        touched = np.array([(bits >> bit) & 1 for bit in range(64)], bool).reshape(8, 8)
+        assert not (inside & ~touched).any()
+        needed, given = needed + int(inside.sum()), given + int(touched.sum())
+    assert given < 1.1 * needed
+
+
+@kernel
+def _touched(fields):
+    return blocks_touched(fields[0], fields[1], fields[2], fields[3], fields[4], fields[5], fields[6])
+
+
+def test_without_depth_colours_and_gradients_are_the_same():
+    values, camera = random_splats(200, seed=5), ring(2, 50, 37)
+    found = []
+    for with_depth in (True, False):
+        inputs = leaves(values, torch.float32)
+        render = rasterize_splats(*inputs, camera, with_depth=with_depth)
+        found.append([render.rgb, render.alpha, *torch.autograd.grad(render.rgb.square().sum(), inputs)])
+    assert all(torch.equal(a, b) for a, b in zip(*found))
+    assert render.depth.shape == (*render.alpha.shape[:-2], 0, 0)
 
 
 def test_gradients_repeat_bit_by_bit_on_any_number_of_workers(monkeypatch):
