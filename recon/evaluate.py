@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor
 
 from recon.comparison import PHOTOMETRIC, behind_person, photo_over
+from recon.flicker import Flicker
 from recon.frames import region_masks
 from recon.metrics import ColorMatch, match_exposure
+from recon.perceptual import Perceptual
 from studio.avatar import Avatar
 from studio.captures import Capture, Frame
 from studio.codes import Codes, CodeTrack
@@ -35,6 +38,8 @@ _MASKS = {
     "foreground": "matte above one half",
     "face, mouth, eyes": "hulls of the head model's posed landmarks",
 }
+_NO_LPIPS = "not measured: no weights given (perceptual.backbone, perceptual.heads)"
+_FLICKER = "RMS change of brightness (of 255) from frame to frame where the source is static; person: within its matte"
 
 
 @dataclass
@@ -66,6 +71,8 @@ class _Report:
 
     regions: dict[str, _Sums] = field(default_factory=dict)
     colors: dict[int, ColorMatch] = field(default_factory=dict)
+    flicker: Flicker = field(default_factory=Flicker)
+    distances: list[float] = field(default_factory=list)
     rows: list[np.ndarray] = field(default_factory=list)
 
     def add(self, truth: np.ndarray, render: np.ndarray, masks: dict[str, np.ndarray]) -> None:
@@ -97,6 +104,7 @@ def evaluate(
     split: str,
     out: Path,
     on_step: Callable[[int, int], None] | None = None,
+    perceptual: Perceptual | None = None,
 ) -> dict[str, Any]:
     """Render a split of a capture and compare.
 
@@ -107,9 +115,11 @@ def evaluate(
         split: a named split of the capture, one that the avatar was not trained on.
         out: folder to make.
         on_step: called with frames done and frames in all.
+        perceptual: LPIPS, where the user has its weights.
 
     Returns:
-        What metrics.json holds: protocol, split, resolution, and per region psnr, ssim and the number of pixels.
+        What metrics.json holds: protocol, split, resolution, per region psnr, ssim and the number of pixels,
+        LPIPS of whole images where it was measured, and the flicker of source and render.
 
     Raises:
         StudioError: no such split, no valid frame in it, codes of another space, or ``out`` exists.
@@ -123,7 +133,7 @@ def evaluate(
     keys = [(t, c) for c in part.cameras for t in shown]
     parents = {capture.folder.name: content_hash(capture.folder)}
     with write_folder(out, Manifest(kind="evaluation", parents=parents, synthetic=True)) as folder:
-        report = _compared(avatar, capture, track, keys, folder, on_step)
+        report = _compared(avatar, capture, track, keys, folder, on_step, perceptual)
         metrics = {
             "protocol": _protocol(track),
             "split": split,
@@ -132,6 +142,8 @@ def evaluate(
             "resolution": [capture.cameras.width, capture.cameras.height],
             "mask": _MASKS,
             "regions": report.figures(),
+            "lpips": round(fmean(report.distances), 5) if report.distances else _NO_LPIPS,
+            "flicker": {"what": _FLICKER, **report.flicker.figures()},
         }
         write_json(folder / "metrics.json", metrics)
         write_image(folder / "sheet.png", contact_sheet(report.rows))
@@ -153,6 +165,7 @@ def _compared(
     keys: Sequence[tuple[int, int]],  # (timestep, camera)
     folder: Path,
     on_step: Callable[[int, int], None] | None,
+    perceptual: Perceptual | None,
 ) -> _Report:
     """Compare frame by frame, and write truth.mp4 and render.mp4."""
     report, size = _Report(), (capture.cameras.width, capture.cameras.height)
@@ -170,6 +183,11 @@ def _compared(
             image = avatar.render(frame.camera, codes).pixels(behind)[0]
             masks = _masks(avatar, frame, codes)
             report.add(truth, image, masks)
+            if perceptual is not None:
+                report.distances.append(_distance(perceptual, image, truth))
+            if index == 0 or key != (keys[index - 1][0] + 1, keys[index - 1][1]):
+                report.flicker.cut()
+            report.flicker.add(truth, image, masks.get("foreground"))
             if track is None:
                 report.add(truth, match_exposure(image, truth), {"full, exposure matched": masks["full"]})
             elif len(capture.cameras) > 1 and "foreground" in masks:
@@ -182,6 +200,12 @@ def _compared(
             if on_step is not None:
                 on_step(index + 1, len(keys))
     return report
+
+
+@torch.no_grad()
+def _distance(perceptual: Perceptual, image: np.ndarray, truth: np.ndarray) -> float:
+    one, two = (torch.from_numpy(picture).float()[None] / 255 for picture in (image, truth))
+    return float(perceptual(one, two))
 
 
 def _masks(avatar: Avatar, frame: Frame, codes: Codes) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from recon.frames import View
+from recon.perceptual import Perceptual
 from studio.avatar import RenderOutput
 from studio.kernels.composite import composite
 from studio.kernels.photometric import photometric_loss
@@ -22,11 +23,15 @@ class LossConfig:
         ssim: share of 1 - SSIM in the photometric term (the rest is L1).
         emphasis: how much more a pixel of the mouth or the eyes counts.
         matte: of coverage where the matte says nobody, or the whole pixel.
+        lpips: of LPIPS, for which the user brings weights, see ``recon.perceptual``.
+        temporal: of what the corrections' weights change from one frame to the next, see ``recon.temporal``.
     """
 
     ssim: float = 0.2
     emphasis: float = 3.0
     matte: float = 0.1
+    lpips: float = 0.0
+    temporal: float = 0.0
 
 
 def image_loss(
@@ -35,10 +40,14 @@ def image_loss(
     target: Tensor,  # [H, W, 3] float, the photo, over the same background
     view: View,
     config: LossConfig,
+    perceptual: Perceptual | None = None,
 ) -> Tensor:
-    """The loss of one view, a scalar."""
+    """The loss of one view, a scalar; ``perceptual`` is needed where LPIPS has a weight."""
     weight = 1.0 + config.emphasis * view.emphasis[None].float()
-    loss = photometric_loss(composite(output.rgb, output.alpha, background), target[None], weight, config.ssim)
+    shown = composite(output.rgb, output.alpha, background)
+    loss = photometric_loss(shown, target[None], weight, config.ssim)
+    if perceptual is not None and config.lpips > 0:
+        loss = loss + config.lpips * perceptual(shown, target[None]).mean()
     if view.alpha is not None and config.matte > 0:
         matte = view.alpha / 255
         sure = ((matte - 0.5).abs() > 0.5 - _SURE).float()

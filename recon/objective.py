@@ -11,10 +11,13 @@ from recon.cameras_fit import RigResiduals
 from recon.frames import View, Views
 from recon.losses import image_loss
 from recon.metrics import psnr
+from recon.perceptual import load_perceptual
 from recon.refinement import PoseResiduals, torso_share
 from recon.selection import Selection
+from recon.temporal import restlessness
 from recon.train_config import TrainConfig
 from studio.codes import Codes
+from studio.errors import StudioError
 
 
 class Objective:
@@ -30,6 +33,9 @@ class Objective:
 
     def __init__(self, views: Views, codes: Codes, selection: Selection, unit: float, config: TrainConfig) -> None:
         self.codes, self._timesteps, self._config = codes, selection.timesteps, config
+        self._perceptual = load_perceptual(config.perceptual) if config.loss.lpips > 0 else None
+        if config.loss.lpips > 0 and self._perceptual is None:
+            raise StudioError("a loss by LPIPS needs its weights", next="give perceptual.backbone and perceptual.heads")
         cameras = views.capture.cameras[selection.cameras]
         self.residuals = PoseResiduals(len(selection.timesteps), unit)
         self.rig = RigResiduals(cameras, unit, config.camera_colors, config.camera_motions)
@@ -48,7 +54,11 @@ class Objective:
         output = avatar.render_gaussians(self.rig.placed(view.camera), gaussians, codes.head_to_world)
         output = self.rig.colored(output, view.camera)
         behind, target = self.backdrop(view, step)
-        return image_loss(output, behind, target, view, self._config.loss)
+        loss = image_loss(output, behind, target, view, self._config.loss, self._perceptual)
+        after = view.key[0] + 1
+        if self._config.loss.temporal > 0 and after in self._timesteps:
+            loss = loss + self._config.loss.temporal * restlessness(avatar, codes, self.codes[after])
+        return loss
 
     @torch.no_grad()
     def judge(self, avatar: SplatAvatar, view: View) -> float:

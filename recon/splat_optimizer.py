@@ -38,10 +38,14 @@ def make_optimizer(learned: SplatField, objective: Objective, config: TrainConfi
     return torch.optim.AdamW(groups, eps=rates.eps, weight_decay=0.0, fused=True)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, share: float) -> None:
-    """Learning rates as a share of the first ones."""
+def set_rates(optimizer: torch.optim.Optimizer, share: float, progress: float) -> None:
+    """Learning rates as a share of the first ones; 0 before a group's start.
+
+    Args:
+        progress: share of all steps that are done.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = group["rate"] * share
+        group["lr"] = group["rate"] * share if progress >= group.get("start", 0.0) else 0.0
 
 
 def falling_rate(step: int, steps: int) -> float:

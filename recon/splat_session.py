@@ -75,7 +75,7 @@ class SplatSession(StoredSession):
     def step(self, step: int) -> float:
         """One optimisation step; returns the loss."""
         rate = self._rate(step)
-        set_rates(self.optimizer, rate)
+        set_rates(self.optimizer, rate, step / self.config.iterations)
         view = self.views[self.keys[self.sampler.next()]]
         loss = self.objective.loss(self.avatar, view, step)
         self.optimizer.zero_grad(set_to_none=True)

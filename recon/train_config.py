@@ -8,6 +8,7 @@ from recon.backdrop import Behind
 from recon.field import FieldConfig
 from recon.growth import GrowthConfig
 from recon.losses import LossConfig
+from recon.perceptual import PerceptualConfig
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class TrainConfig:
         jitter: noise on the code components (which have unit variance): corrections become smooth functions of them.
         seed: of everything random.
         kernels: "auto", "cuda" or "cpu".
+        perceptual: weights of LPIPS, for a loss by it.
     """
 
     gaussians: int = 30_000
@@ -77,4 +79,5 @@ class TrainConfig:
     kernels: str = "auto"
     model: FieldConfig = field(default_factory=FieldConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     rates: RateConfig = field(default_factory=RateConfig)

@@ -115,7 +115,17 @@ def test_each_is_switched_by_itself(capture: Capture, track: CodeTrack, head: He
     for colors, motions in ((True, False), (False, True)):
         config = replace(CONFIG, camera_colors=colors, camera_motions=motions)
         session = SplatSession(capture, track, head, config)
-        for step in range(3):
+        for step in range(config.iterations // 4 - 1, config.iterations // 4 + 2):
             session.step(step)
         assert bool(session.objective.rig.colors.any()) == colors
         assert bool(session.objective.rig.motions.any()) == motions
+
+
+def test_cameras_stand_still_at_first(capture: Capture, track: CodeTrack, head: HeadModel) -> None:
+    """What an avatar misses that shows nobody yet says nothing about where the cameras are."""
+    session = SplatSession(capture, track, head, replace(CONFIG, iterations=12, camera_colors=False))
+    for step in range(3):
+        session.step(step)
+    assert not session.objective.rig.motions.any()
+    session.step(3)
+    assert session.objective.rig.motions.any()

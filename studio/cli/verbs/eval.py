@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.cli.config import Config
 from studio.cli.finish import finish
@@ -12,19 +12,27 @@ from studio.cli.rooms import trained_on
 from studio.folders import next_free
 from studio.logs import say
 
+if TYPE_CHECKING:
+    from recon.perceptual import PerceptualConfig
+
 
 def run(config: Config) -> None:
     """Evaluate the avatar of a run on each held-out split; every split gets a folder."""
+    from recon.perceptual import PerceptualConfig
+
     folder = config.path("run")
     capture, track = trained_on(folder)
     capture = config.optional_path("capture") or capture
     track = config.get("track", str | None) or track
     out = config.optional_path("out") or folder / "eval"
+    perceptual = config.build(PerceptualConfig, "perceptual")
     splits = held_out(capture, track) if config.values["split"] is None else (config.text("split"),)
     written = []
     for split in splits:
         target = next_free(out / split)
-        show(split, evaluate_split(folder / "avatar", capture, track, split, target, config.text("kernels")))
+        show(
+            split, evaluate_split(folder / "avatar", capture, track, split, target, config.text("kernels"), perceptual)
+        )
         written.append(target)
     finish(*written, next="drive", avatar=folder / "avatar", driver="other.mp4")
 
@@ -43,17 +51,25 @@ def held_out(capture_folder: Path, track_name: str | None) -> tuple[str, ...]:
 
 
 def evaluate_split(
-    avatar: Path, capture: Path, track: str | None, split: str, out: Path, kernels: str
+    avatar: Path,
+    capture: Path,
+    track: str | None,
+    split: str,
+    out: Path,
+    kernels: str,
+    perceptual: PerceptualConfig | None = None,
 ) -> dict[str, Any]:
     """Evaluate an avatar folder on one split into a new folder; returns its metrics."""
     from recon.avatars import load_avatar
     from recon.evaluate import evaluate
+    from recon.perceptual import load_perceptual
     from studio.captures import open_capture
 
     opened = open_capture(capture)
     codes = opened.track(track) if track else None
     with count_bar(f"eval {split}") as on_step:
-        return evaluate(load_avatar(avatar, kernels), opened, codes, split, out, on_step)
+        measure = load_perceptual(perceptual) if perceptual else None
+        return evaluate(load_avatar(avatar, kernels), opened, codes, split, out, on_step, measure)
 
 
 def show(split: str, metrics: dict[str, Any]) -> None:
@@ -62,3 +78,6 @@ def show(split: str, metrics: dict[str, Any]) -> None:
         if values["pixels"]:
             listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
             print(f"{split:<21} {region:<22} {listed}")
+    for region, values in metrics["flicker"].items():
+        if region != "what" and values["pixels"]:
+            print(f"{split:<21} flicker, {region:<13} source {values['source']:.3g}, render {values['render']:.3g}")

@@ -1,0 +1,22 @@
+"""Rest in time: what corrections may not do between two frames of a clip."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from recon.avatars.splats import SplatAvatar
+from studio.codes import Codes
+
+
+def restlessness(
+    avatar: SplatAvatar,
+    before: Codes,  # no batch
+    after: Codes,  # no batch
+) -> Tensor:
+    """Mean squared change of the basis weights (-1..1) from one frame to the next, a scalar.
+
+    The codes of neighbouring frames differ by what moved and by the tracker's noise; networks that are steep where the
+    clip passes make flicker of the latter.
+    """
+    one, two = (avatar.learned.weights(avatar.statistics.components(codes)) for codes in (before, after))
+    return (two - one).square().mean()
