@@ -39,7 +39,8 @@ _MASKS = {
     "face, mouth, eyes": "hulls of the head model's posed landmarks",
 }
 _NO_LPIPS = "not measured: no weights given (perceptual.backbone, perceptual.heads)"
-_FLICKER = "RMS change of brightness (of 255) from frame to frame where the source is static; person: within its matte"
+_NO_FLICKER = "not measured: no six frames follow on each other"
+_FLICKER = "RMS change of brightness (of 255) from frame to frame where the source is still; person: within its matte"
 
 
 @dataclass
@@ -143,7 +144,7 @@ def evaluate(
             "mask": _MASKS,
             "regions": report.figures(),
             "lpips": round(fmean(report.distances), 5) if report.distances else _NO_LPIPS,
-            "flicker": {"what": _FLICKER, **report.flicker.figures()},
+            "flicker": {"what": _FLICKER, **report.flicker.figures()} if report.flicker.regions else _NO_FLICKER,
         }
         write_json(folder / "metrics.json", metrics)
         write_image(folder / "sheet.png", contact_sheet(report.rows))

@@ -57,8 +57,9 @@ def test_it_learns_to_show_held_out_states(run: Path, avatar: SplatAvatar, captu
     metrics = evaluate(avatar, capture, track, "test", run / "eval")
     assert metrics["regions"]["full"]["psnr"] > 24
     assert set(metrics["regions"]) == {"full", "foreground", "foreground, colour matched", "face", "mouth", "eyes"}
-    assert set(metrics["flicker"]) == {"what", "full", "person"}
     assert "not measured" in metrics["lpips"]
+    assert "not measured" in metrics["flicker"]  # two frames are too few
+    assert set(evaluate(avatar, capture, track, "train", run / "seen")["flicker"]) == {"what", "full", "person"}
     assert {path.name for path in (run / "eval").iterdir()} == {
         "manifest.json", "metrics.json", "truth.mp4", "render.mp4", "sheet.png"
     }  # fmt: skip

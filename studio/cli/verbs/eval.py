@@ -78,6 +78,7 @@ def show(split: str, metrics: dict[str, Any]) -> None:
         if values["pixels"]:
             listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
             print(f"{split:<21} {region:<22} {listed}")
-    for region, values in metrics["flicker"].items():
+    flicker = metrics["flicker"] if isinstance(metrics["flicker"], dict) else {}
+    for region, values in flicker.items():
         if region != "what" and values["pixels"]:
             print(f"{split:<21} flicker, {region:<13} source {values['source']:.3g}, render {values['render']:.3g}")
