@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from capture.formats.terms import Terms
 from capture.landmarks import Landmarks, find_landmarks
 from capture.separation import alphas, learn_separation
 from studio.cameras import Camera, focal_from_fov, intrinsics
@@ -75,7 +76,7 @@ def accepts(source: Path) -> bool:
     return not source.is_dir()
 
 
-def ingest_video(source: Path, out: Path, config: IngestConfig | None = None) -> Path:
+def ingest_video(source: Path, out: Path, config: IngestConfig | None = None, terms: Terms | None = None) -> Path:
     """Turn a clip of a talking person into a capture with one camera.
 
     The first 80 % of the frames are the split "train", the rest is "test". Landmarks are kept in ``landmarks.npz``, in
@@ -85,6 +86,7 @@ def ingest_video(source: Path, out: Path, config: IngestConfig | None = None) ->
         source: any video that FFmpeg reads.
         out: the capture folder to make.
         config: see ``IngestConfig``.
+        terms: of the recording.
 
     Returns:
         ``out``.
@@ -107,7 +109,7 @@ def ingest_video(source: Path, out: Path, config: IngestConfig | None = None) ->
     found = find_landmarks(frames, count, float(info.fps), named=source.name, bundle=config.landmarker)
     window = choose_window(found, info.width, info.height, config.size)
     landmarks = found.in_window(window.corner, window.scale)
-    with write_folder(out, _manifest(source, info, window, len(landmarks))) as folder:
+    with write_folder(out, _manifest(source, info, window, len(landmarks), terms or Terms())) as folder:
         _write_images(folder, (window.cut(frame) for frame in frames()), landmarks)
         write_cameras(folder / "cameras.json", window_camera(info.width, info.height, window, landmarks))
         landmarks.save(folder / LANDMARKS_FILE)
@@ -156,7 +158,7 @@ def window_camera(width: int, height: int, window: Window, landmarks: Landmarks)
     return replace(camera, Ks=Ks)
 
 
-def _manifest(source: Path, info: VideoInfo, window: Window, count: int) -> Manifest:
+def _manifest(source: Path, info: VideoInfo, window: Window, count: int, terms: Terms) -> Manifest:
     cut = round(count * TRAIN_SHARE)
     splits = {"train": Split(tuple(range(cut)), (0,)), "test": Split(tuple(range(cut, count)), (0,))}
     names = [f"{index:05d}" for index in range(count)]
@@ -165,7 +167,8 @@ def _manifest(source: Path, info: VideoInfo, window: Window, count: int) -> Mani
         "source": {"file": source.name, "width": info.width, "height": info.height},
         "window": {"corner": window.corner.tolist(), "side": window.side},
     }
-    return Manifest(kind="capture", parents={source.name: content_hash(source)}, body=body)
+    parents = {source.name: content_hash(source)}
+    return Manifest(kind="capture", parents=parents, licence=terms.licence, consent=terms.consent, body=body)
 
 
 def _write_images(folder: Path, images: Iterator[np.ndarray], landmarks: Landmarks) -> None:

@@ -11,11 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from studio.codes import Codes
+from studio.codes import NECK_PIVOT, Codes
 from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid, rigid_inverse
-
-# Metres, head frame: where heads turn, near enough for all models. It cancels unless head or torso are changed.
-NECK_PIVOT = (0.0, -0.12, -0.08)
 
 
 def torso_to_world(codes: Codes) -> Tensor:

@@ -8,8 +8,10 @@ captures/<subject>/<sequence>/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,10 @@ from studio.cameras import Camera
 from studio.codes import CodeTrack
 from studio.errors import StudioError
 from studio.folders import MANIFEST, Manifest, read_manifest, write_json
+from studio.media.ahead import ahead
 from studio.media.images import read_image
+
+_NAME = re.compile(r"[\w+@=-][\w.+@=,() -]*")  # what may be the name of a file on every system
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,10 @@ class Capture:
         image, path = self.image(timestep_index, camera_index), self._path("alpha", timestep_index, camera_index)
         alpha = self.matte(timestep_index, camera_index) if path.exists() else None
         return Frame(image, alpha, self.cameras[camera_index], camera_index, timestep_index)
+
+    def frames(self, keys: Iterable[tuple[int, int]]) -> Iterator[Frame]:
+        """The images of (timestep_index, camera_index) pairs in order, decoded by threads ahead of their use."""
+        return ahead(partial(self.frame, *key) for key in keys)
 
     def image(self, timestep_index: int, camera_index: int = 0) -> np.ndarray:
         """Read one image [H, W, 3] uint8. Raises StudioError when the file is missing or damaged."""
@@ -157,6 +166,20 @@ def read_cameras(path: Path) -> Camera:
         ) from error
 
 
+def check_names(names: Sequence[str], what: str) -> None:
+    """Raise StudioError unless all names are different and can be names of files; ``what`` says whose they are."""
+    if not names:
+        raise StudioError(f"{what}: there are none", expected="at least one")
+    for name in names:
+        if not _NAME.fullmatch(name) or len(name) > 200:
+            raise StudioError(
+                f"{what} have a name that no file can have", got=repr(name)[:100], expected="a plain name"
+            )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise StudioError(f"{what} have a name twice", got=twice, expected="different names")
+
+
 def capture_body(timestep_ids: Sequence[str], fps: float, splits: Mapping[str, Split]) -> dict[str, object]:
     """The body of a capture's manifest."""
     listed = {name: {"timesteps": list(s.timesteps), "cameras": list(s.cameras)} for name, s in splits.items()}
@@ -171,7 +194,10 @@ def open_capture(folder: Path) -> Capture:
     try:
         listed = body.get("splits", {})
         splits = {name: Split(tuple(item["timesteps"]), tuple(item["cameras"])) for name, item in listed.items()}
-        return Capture(folder, manifest, cameras, tuple(body["timestep_ids"]), float(body["fps"]), splits)
+        capture = Capture(folder, manifest, cameras, tuple(body["timestep_ids"]), float(body["fps"]), splits)
+        check_names(capture.timestep_ids, f"the frames of {folder}")
+        check_names(capture.cameras.ids, f"the cameras of {folder}")
+        return capture
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudioError(
             f"damaged manifest: {folder / MANIFEST}",

@@ -74,9 +74,12 @@ class CodeSpace:
 ARKIT52 = CodeSpace("arkit52", ARKIT_CHANNELS)
 # FLAME's first hundred expression coefficients: standard deviations of a basis, not weights of shapes.
 FLAME100 = CodeSpace("flame2023/100", tuple(f"expression_{index}" for index in range(100)), -10.0, 10.0)
+FLAME2020_100 = CodeSpace("flame2020/100", FLAME100.channels, -10.0, 10.0)  # another basis: not interchangeable
+# Metres, head frame: where heads turn, near enough for all models. It cancels unless head or torso are changed.
+NECK_PIVOT = (0.0, -0.12, -0.08)
 # What follows the expression in ``Codes.vector``, in that order: field -> numbers.
 JOINT_SIZES: Mapping[str, int] = {"jaw_pose": 3, "neck_pose": 3, "neck_translation": 3, "eye_pose": 6}
-SPACES: Mapping[str, CodeSpace] = {space.name: space for space in (ARKIT52, FLAME100)}
+SPACES: Mapping[str, CodeSpace] = {space.name: space for space in (ARKIT52, FLAME100, FLAME2020_100)}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capture.formats.footage import Footage, FootageConfig, write_footage
+from capture.formats.terms import Terms
 from studio.errors import StudioError
+from studio.folders import require_new
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,29 @@ class Reader:
     Args:
         settings: a frozen dataclass of what the user may choose.
         accepts: whether an existing file or folder is of this format; never raises.
-        read: (source, folder to make, settings) -> the capture folder. Raises StudioError for a bad source or when the
-            folder exists; never changes the source.
+        read: (source, folder to make, settings, terms) -> the capture folder; the terms may be left out. Raises
+            StudioError for a bad source or when the folder exists; never changes the source.
         needs_source: False where the footage is made up.
     """
 
     settings: type
     accepts: Callable[[Path], bool]
-    read: Callable[[Path, Path, Any], Path]
+    read: Callable[..., Path]
     needs_source: bool = True
+
+
+def footage_reader(
+    settings: type[FootageConfig], accepts: Callable[[Path], bool], describe: Callable[[Path, Any], Footage]
+) -> Reader:
+    """The reader of a format that is described (cameras, streams of pictures, tracks) before it is read."""
+
+    def read(source: Path, out: Path, config: FootageConfig, terms: Terms | None = None) -> Path:
+        require_new(out)
+        if not source.exists():
+            raise StudioError(f"no such file or folder: {source}", expected="footage", next="check the path")
+        return write_footage(out, describe(source, config), config, terms or Terms())
+
+    return Reader(settings, accepts, read)
 
 
 def readers() -> Mapping[str, Reader]:

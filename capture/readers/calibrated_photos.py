@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from capture.formats.files import inside
+from capture.formats.terms import Terms
 from capture.readers import NoSettings, Reader
 from studio.cameras import Camera
 from studio.captures import Split, capture_body, write_cameras
@@ -33,12 +35,13 @@ def accepts(source: Path) -> bool:
     return '"R_world_to_cam"' in (source / "cameras.json").read_text(errors="replace")
 
 
-def ingest_photos(source: Path, out: Path) -> Path:
+def ingest_photos(source: Path, out: Path, terms: Terms | None = None) -> Path:
     """Write a capture with one timestep and one camera per photo; every eighth photo is the split "novel_view".
 
     Args:
         source: folder with cameras.json and the photos that it names.
         out: the capture folder to make.
+        terms: of the recording.
 
     Returns:
         ``out``.
@@ -59,12 +62,14 @@ def ingest_photos(source: Path, out: Path) -> Path:
         units="radians, pixels; lengths in the unit of the source",
         axes="world as in the source; cameras OpenCV (x right, y down, z forward)",
         parents={source.name: content_hash(source / "cameras.json")},
+        licence=(terms or Terms()).licence,
+        consent=(terms or Terms()).consent,
         body=body,
     )
     with write_folder(out, manifest) as folder:
         write_cameras(folder / "cameras.json", cameras)
         for name, frame in zip(names, frames, strict=True):
-            image = read_image(source / frame["file"])
+            image = read_image(inside(source, frame["file"]))
             if image.shape != (cameras.height, cameras.width, 3):
                 raise StudioError(
                     f"photos of different sizes in {source}",
@@ -106,13 +111,13 @@ def _cameras(source: Path, frames: list[dict[str, Any]], names: list[str]) -> Ca
             got=frames[int(wrong.argmax())]["file"],
             expected="R_world_to_cam orthonormal",
         )
-    height, width = read_image(source / frames[0]["file"]).shape[:2]
+    height, width = read_image(inside(source, frames[0]["file"])).shape[:2]
     viewmats = rigid(torch.from_numpy(rotations), torch.from_numpy(translations)).float()
     return Camera(viewmats, torch.from_numpy(Ks).float(), width, height, tuple(names))
 
 
-def _read(source: Path, out: Path, settings: NoSettings) -> Path:
-    return ingest_photos(source, out)
+def _read(source: Path, out: Path, settings: NoSettings, terms: Terms | None = None) -> Path:
+    return ingest_photos(source, out, terms)
 
 
 READER = Reader(NoSettings, accepts, _read)

@@ -18,8 +18,7 @@ import torch
 
 from reenact.curves.columns import Columns, to_write, with_source
 from reenact.curves.files import written_whole
-from reenact.torso import NECK_PIVOT
-from studio.codes import FLAME100, Codes, CodeTrack
+from studio.codes import FLAME100, NECK_PIVOT, Codes, CodeTrack
 from studio.errors import StudioError
 from studio.folders import require_new
 from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid

@@ -1,4 +1,4 @@
-"""``studio export``: an avatar as 3D Gaussians or as a smaller avatar, or a track as curves for other programs."""
+"""``studio export``: an avatar as 3D Gaussians or smaller, a track as curves, a capture for other programs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from studio.errors import StudioError
 
 
 def run(config: Config) -> None:
-    """Write the format that the ending of ``out`` names; a name without ending is an avatar folder."""
+    """Write the format that the ending of ``out`` names; a name without ending is an avatar or capture."""
     out = config.path("out")
+    if config.values["capture"] is not None:
+        _export_capture(config, out)
+        return
     exporters = {".ply": _export_ply, "": _export_avatar, **dict.fromkeys((".csv", ".json", ".npz"), _export_curves)}
     if out.suffix.lower() not in exporters:
         raise StudioError(
@@ -50,6 +53,18 @@ def _export_avatar(config: Config, out: Path) -> None:
         raise StudioError("only drivable Gaussians are stored smaller", got=folder, next="choose a .ply")
     manifest = read_manifest(folder, kind="avatar")
     avatar.save(out, replace(manifest, parents={folder.name: content_hash(folder)}), config.get("bits", int))
+
+
+def _export_capture(config: Config, out: Path) -> None:
+    from capture.writers import export_capture, writers
+    from studio.captures import open_capture
+
+    if config.values["format"] is None:
+        raise StudioError(
+            "a capture needs a format", got="nothing", expected=" | ".join(f"format={n}" for n in writers())
+        )
+    source = export_capture(open_capture(config.path("capture")), config.text("format"), out)
+    finish(out, next="ingest", source=source)
 
 
 def _export_curves(config: Config, out: Path) -> None:

@@ -16,7 +16,7 @@ def run(config: Config) -> None:
     """Read the source with the reader that fits it."""
     source = config.optional_path("source")
     out = config.optional_path("out") or Path("captures") / (source.stem if source else "synthetic") / "main"
-    ingest(source, out, config.values["reader"])
+    ingest(source, out, config.values["reader"], {name: config.text(name) for name in ("licence", "consent")})
     tracks = sorted(path.name for path in (out / "tracks").glob("[!.]*"))
     if is_static(out):
         finish(out, next="train", capture=out, avatar="static_splats")
@@ -26,12 +26,19 @@ def run(config: Config) -> None:
         finish(out, next="track", capture=out)
 
 
-def ingest(source: Path | None, out: Path, settings: Mapping[str, Any]) -> Path:
+def ingest(source: Path | None, out: Path, settings: Mapping[str, Any], terms: Mapping[str, str] | None = None) -> Path:
     """Make a capture with the reader of a group of settings; ``kind: auto`` recognises the source.
+
+    Args:
+        source: the footage, where the reader needs one.
+        out: the capture folder to make.
+        settings: of the reader.
+        terms: licence and consent of the recording, as far as they are known.
 
     Raises:
         StudioError: no source, one of no known format, or what the reader finds wrong with it.
     """
+    from capture.formats.terms import Terms
     from capture.readers import readers, recognise
 
     kind = settings["kind"]
@@ -42,7 +49,7 @@ def ingest(source: Path | None, out: Path, settings: Mapping[str, Any]) -> Path:
     reader = readers()[kind]
     known = {item.name for item in dataclasses.fields(reader.settings)}
     own = {name: value for name, value in settings.items() if name in known or settings["kind"] != "auto"}
-    return reader.read(source or Path(), out, Config(own, "reader").to(reader.settings))
+    return reader.read(source or Path(), out, Config(own, "reader").to(reader.settings), Terms(**terms or {}))
 
 
 def is_static(capture: Path) -> bool:

@@ -1,0 +1,1 @@
+"""What readers and writers of foreign formats share: files, cameras, lenses, footage and FLAME parameters."""

@@ -1,0 +1,35 @@
+"""What travels beside foreign formats, which have no place for it: ``tracks/`` and ``audio.wav`` as in a capture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studio.codes import CodeTrack
+from studio.errors import StudioError
+from studio.folders import MANIFEST
+from studio.logs import say
+
+FOLDER, AUDIO = "tracks", "audio.wav"
+
+
+def tracks_beside(source: Path, frames: int) -> dict[str, CodeTrack]:
+    """The tracks in a source's folder "tracks" that have as many frames; others are told."""
+    found = {}
+    for manifest in sorted((source / FOLDER).glob(f"*/{MANIFEST}")):
+        name = manifest.parent.name
+        try:
+            track = CodeTrack.load(manifest.parent)
+        except StudioError as error:
+            say(f"warning: the track {name} is left out: {error}")
+            continue
+        if len(track) == frames:
+            found[name] = track
+        else:
+            say(f"warning: the track {name} is left out: {len(track)} frames, not {frames}")
+    return found
+
+
+def audio_beside(source: Path) -> Path | None:
+    """The sound in a source's folder, if there is one."""
+    path = source / AUDIO
+    return path if path.is_file() else None
