@@ -64,10 +64,6 @@ class _Type:
     value: np.dtype[Any]
 
 
-class _Mark:
-    """Where on the stack a list, tuple or dictionary begins."""
-
-
 def read_serialised(path: Path) -> Any:
     """The data of a serialised file, in torch.save's container or plain.
 
@@ -126,6 +122,7 @@ class _Machine:
     data: bytes
     storage: Callable[[str], bytes] | None = None
     stack: list[Any] = field(default_factory=list)
+    marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
     spent: int = 0
     stored: dict[str, bytes] = field(default_factory=dict)
@@ -145,8 +142,8 @@ class _Machine:
 
     def items(self) -> list[Any]:
         """What was stacked since the last mark."""
-        place = max(index for index, item in enumerate(self.stack) if isinstance(item, _Mark))
-        items = self.stack[place + 1 :]
+        place = self.marks.pop()
+        items = self.stack[place:]
         del self.stack[place:]
         return items
 
@@ -269,11 +266,13 @@ def _resolved(value: Any, done: dict[int, Any]) -> Any:
     if isinstance(value, _Array):
         return value.value
     if isinstance(value, dict):
-        done[id(value)] = made = {}
+        made: dict[Any, Any] = {}
+        done[id(value)] = made
         made.update({key: _resolved(item, done) for key, item in value.items()})
         return made
     if isinstance(value, list):
-        done[id(value)] = items = []
+        items: list[Any] = []
+        done[id(value)] = items
         items.extend(_resolved(item, done) for item in value)
         return items
     if isinstance(value, tuple):
@@ -316,34 +315,17 @@ def _new_object(machine: _Machine, _: object) -> None:
 
 
 _PUSHES = frozenset(
-    [
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG",
-        "LONG1",
-        "LONG4",
-        "FLOAT",
-        "BINFLOAT",
-        "STRING",
-        "BINSTRING",
-        "SHORT_BINSTRING",
-        "UNICODE",
-        "BINUNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE8",
-        "BINBYTES",
-        "SHORT_BINBYTES",
-        "BINBYTES8",
-        "BYTEARRAY8",
-    ]
+    {
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    }
 )
 _INSTRUCTIONS: Mapping[str, Callable[[_Machine, Any], Any]] = {
     "NONE": lambda machine, _: machine.stack.append(None),
     "NEWTRUE": lambda machine, _: machine.stack.append(True),
     "NEWFALSE": lambda machine, _: machine.stack.append(False),
-    "MARK": lambda machine, _: machine.stack.append(_Mark()),
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
     "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
     "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
     "EMPTY_DICT": lambda machine, _: machine.stack.append({}),

@@ -16,6 +16,8 @@ ORDER = ("studio", "capture", "recon", "reenact", "viewer")
 CUDA_ONLY = {"gsplat", "nerfacc", "tinycudann"}
 FILES = sorted(path for room in ORDER for path in (PROJECT / room).rglob("*.py"))
 EVERYTHING = [*FILES, *sorted(path for room in ("tests", "benchmarks") for path in (PROJECT / room).rglob("*.py"))]
+# They write the serialised files, hostile ones too, whose reading is tested.
+MAY_SERIALISE = {"tests/contracts/reader_examples.py", "tests/studio/test_unpickler.py"}
 FORBIDDEN = {
     "a CUDA device is chosen by the caller": r"\.cuda\(\)",
     "unsafe loading": r"\bpickle\b|\btorch\.(load|save)\(|allow_pickle=True|\bjoblib\b|\bshelve\b",
@@ -72,6 +74,8 @@ def test_nothing_forbidden(path):
         if _name(path) in PUBLISHED_WEIGHTS and re.search(RESTRICTED, line):
             continue
         for why, pattern in FORBIDDEN.items():
+            if why == "unsafe loading" and _name(path) in MAY_SERIALISE:
+                continue
             assert not re.search(pattern, line), f"{_name(path)}:{number} {why}: {line.strip()}"
 
 

@@ -79,15 +79,14 @@ def checked_intrinsics(value: object, what: str) -> np.ndarray:
 
 
 def cameras_of(
-    viewmats: Sequence[np.ndarray],  # [4, 4] each
-    Ks: Sequence[np.ndarray],  # [3, 3] each
+    viewmats: np.ndarray,  # [C, 4, 4]
+    Ks: np.ndarray,  # [C, 3, 3]
     width: int,
     height: int,
     ids: Sequence[str],
 ) -> Camera:
     """Cameras of float32 from float64 matrices."""
-    stacked = (torch.from_numpy(np.stack(part)).float() for part in (viewmats, Ks))
-    return Camera(*stacked, width, height, tuple(ids))
+    return Camera(torch.from_numpy(viewmats).float(), torch.from_numpy(Ks).float(), width, height, tuple(ids))
 
 
 def y_up(

@@ -20,6 +20,7 @@ import torch
 from capture.formats.axes import Up, cameras_of, y_up
 from capture.formats.lenses import Lens, Sampling, undistort
 from capture.formats.pictures import Load, Picture, read_picture
+from capture.formats.studio_tracks import audio_beside, tracks_beside
 from capture.formats.terms import Terms
 from studio.captures import Split, capture_body, check_names, write_cameras
 from studio.codes import CodeTrack
@@ -68,7 +69,8 @@ class Footage:
         splits: named parts; by default those of ``default_splits``.
         backgrounds: camera id -> loader of what it sees without the person.
         tracks: tracks by name, heads placed in the source's world.
-        audio: a file with the sound, or None.
+        beside: a folder that may hold ``tracks`` and ``audio.wav`` of the studio, in its world; None to look nowhere.
+        audio: a file with the sound; that in ``beside`` by default.
         units: of lengths, where they are not metres.
         body: more for the manifest.
     """
@@ -87,6 +89,7 @@ class Footage:
     splits: Mapping[str, Split] = field(default_factory=dict)
     backgrounds: Mapping[str, Load] = field(default_factory=dict)
     tracks: Mapping[str, CodeTrack] = field(default_factory=dict)
+    beside: Path | None = None
     audio: Path | None = None
     units: str = "metres, radians, pixels"
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -173,6 +176,14 @@ def default_splits(timesteps: int, cameras: int) -> dict[str, Split]:
     }
 
 
+def check_settings(config: FootageConfig) -> None:
+    """Raise StudioError for settings that are out of range."""
+    for name, least in (("height", 16), ("frames", 1)):
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise StudioError(f"{name} of the footage", got=value, expected=f"{least} or more")
+
+
 def write_footage(out: Path, footage: Footage, config: FootageConfig, terms: Terms) -> Path:
     """Write a capture folder. Returns ``out``.
 
@@ -186,16 +197,16 @@ def write_footage(out: Path, footage: Footage, config: FootageConfig, terms: Ter
     width, height = _scaled_size(footage.size, config.height)
     turn = y_up(footage.viewmats, footage.up)
     cameras = cameras_of(footage.viewmats @ np.linalg.inv(turn), footage.Ks, *footage.size, footage.camera_ids)
-    with write_folder(out, _manifest(footage, turn, terms)) as folder:
+    tracks = {name: _turned(track, turn) for name, track in footage.tracks.items()} | _own_tracks(footage, config)
+    with write_folder(out, _manifest(footage, turn, tracks, terms)) as folder:
         write_cameras(folder / "cameras.json", cameras.resized(width, height))
         lenses = footage.lenses or [None] * len(footage.camera_ids)
         bar = progress(zip(footage.camera_ids, footage.streams, lenses), "cameras", len(footage.camera_ids))
         for name, stream, lens in bar:
             _write_camera(folder, name, stream, lens, footage, (width, height))
-        for name, track in footage.tracks.items():
-            _turned(track, turn).save(folder / "tracks" / name)
-        if footage.audio is not None:
-            _write_audio(folder / "audio.wav", footage)
+        for name, track in tracks.items():
+            track.save(folder / "tracks" / name)
+        _write_audio(folder / "audio.wav", footage)
     return out
 
 
@@ -207,9 +218,7 @@ def _chosen(footage: Footage, config: FootageConfig) -> Footage:
     if unknown or not wanted:
         raise StudioError("no such camera", got=", ".join(unknown) or "none", expected=", ".join(ids))
     picked = [ids.index(name) for name in dict.fromkeys(wanted)]
-    frames = len(footage.timestep_ids) if config.frames is None else min(config.frames, len(footage.timestep_ids))
-    if frames < 1:
-        raise StudioError("too few frames", got=frames, expected="1 or more")
+    frames = len(list(footage.timestep_ids)[: config.frames])
     splits = {
         name: Split(
             tuple(time for time in split.timesteps if time < frames),
@@ -232,6 +241,20 @@ def _chosen(footage: Footage, config: FootageConfig) -> Footage:
     )
 
 
+def _own_tracks(footage: Footage, config: FootageConfig) -> dict[str, CodeTrack]:
+    """The studio's tracks beside the source, cut to the frames that were chosen."""
+    frames = len(footage.timestep_ids)
+    found = {} if footage.beside is None else tracks_beside(footage.beside)
+    fitting = {name: track for name, track in found.items() if _fits(len(track), frames, config)}
+    for name in found.keys() - fitting.keys():
+        say(f"warning: the track {name} is left out: {len(found[name])} frames, not {frames}")
+    return {name: _first(track, frames) for name, track in fitting.items()}
+
+
+def _fits(length: int, frames: int, config: FootageConfig) -> bool:
+    return length == frames or (length > frames == config.frames)
+
+
 def _first(track: CodeTrack, frames: int) -> CodeTrack:
     """The beginning of a track; extras that hold one entry for each frame are cut as well (a person's do not)."""
     extras = {
@@ -244,16 +267,14 @@ def _first(track: CodeTrack, frames: int) -> CodeTrack:
 def _scaled_size(size: tuple[int, int], height: int | None) -> tuple[int, int]:
     if height is None or height >= size[1]:
         return size
-    if height < 16:
-        raise StudioError("height of the images", got=height, expected="16 pixels or more")
     return max(round(size[0] * height / size[1]), 1), height
 
 
-def _manifest(footage: Footage, turn: np.ndarray, terms: Terms) -> Manifest:
+def _manifest(footage: Footage, turn: np.ndarray, tracks: Mapping[str, CodeTrack], terms: Terms) -> Manifest:
     body = capture_body(footage.timestep_ids, footage.fps, footage.splits) | {"format": footage.format}
     if np.abs(turn - np.eye(4)).max() > 0:
         body["world_from_source"] = turn[:3, :3].tolist()
-    spaces = {track.codes.space.name for track in footage.tracks.values()}
+    spaces = {track.codes.space.name for track in tracks.values()}
     return Manifest(
         kind="capture",
         code_space=spaces.pop() if len(spaces) == 1 else None,
@@ -327,7 +348,9 @@ def _turned(track: CodeTrack, turn: np.ndarray) -> CodeTrack:
 def _write_audio(path: Path, footage: Footage) -> None:
     from studio.media.audio import write_wav
 
-    sound = read_audio(footage.audio) if footage.audio else None
+    beside = None if footage.beside is None else audio_beside(footage.beside)
+    source = footage.audio or beside
+    sound = None if source is None else read_audio(source)
     if sound is not None and footage.fps > 0:
         write_wav(path, sound.between(0.0, len(footage.timestep_ids) / footage.fps))
 

@@ -12,20 +12,15 @@ from studio.logs import say
 FOLDER, AUDIO = "tracks", "audio.wav"
 
 
-def tracks_beside(source: Path, frames: int) -> dict[str, CodeTrack]:
-    """The tracks in a source's folder "tracks" that have as many frames; others are told."""
+def tracks_beside(source: Path) -> dict[str, CodeTrack]:
+    """The tracks in a source's folder "tracks"; damaged ones are told."""
     found = {}
     for manifest in sorted((source / FOLDER).glob(f"*/{MANIFEST}")):
         name = manifest.parent.name
         try:
-            track = CodeTrack.load(manifest.parent)
+            found[name] = CodeTrack.load(manifest.parent)
         except StudioError as error:
             say(f"warning: the track {name} is left out: {error}")
-            continue
-        if len(track) == frames:
-            found[name] = track
-        else:
-            say(f"warning: the track {name} is left out: {len(track)} frames, not {frames}")
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capture.formats.footage import Footage, FootageConfig, write_footage
+from capture.formats.footage import Footage, FootageConfig, check_settings, write_footage
 from capture.formats.terms import Terms
 from studio.errors import StudioError
 from studio.folders import require_new
@@ -45,6 +45,7 @@ def footage_reader(
 
     def read(source: Path, out: Path, config: FootageConfig, terms: Terms | None = None) -> Path:
         require_new(out)
+        check_settings(config)
         if not source.exists():
             raise StudioError(f"no such file or folder: {source}", expected="footage", next="check the path")
         return write_footage(out, describe(source, config), config, terms or Terms())

@@ -22,7 +22,6 @@ from capture.formats.files import inside, mentions, numbers, read_json, reading
 from capture.formats.footage import Clip, Footage, FootageConfig, common_length
 from capture.formats.lenses import make_lens
 from capture.formats.pictures import read_picture
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from studio.errors import StudioError
 
@@ -74,7 +73,7 @@ def describe(source: Path, config: FootageConfig) -> Footage:
         up="auto",
         lenses=lenses,
         backgrounds={name: partial(read_picture, plate) for name, plate in plates.items() if plate.is_file()},
-        tracks=tracks_beside(source, frames),
+        beside=source,
         audio=audio,
     )
 

@@ -15,7 +15,6 @@ import numpy as np
 from capture.formats.colmap_model import find_model, read_model
 from capture.formats.files import inside
 from capture.formats.footage import Footage, FootageConfig, stills
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from capture.readers.nerfstudio import image_names
 from studio.errors import StudioError
@@ -52,7 +51,7 @@ def describe(source: Path, config: FootageConfig) -> Footage:
         described_by=[model / f"cameras{end}", model / f"images{end}"],
         up="auto",
         lenses=[camera.lens for camera in used],
-        tracks=tracks_beside(source, 1),
+        beside=source,
         units="radians, pixels; lengths in the unit of the source",
     )
 

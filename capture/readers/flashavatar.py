@@ -13,7 +13,6 @@ from pathlib import Path
 from capture.formats.footage import Footage, stills
 from capture.formats.metrical import FOLDER, checkpoints, read_checkpoints
 from capture.formats.rates import TimedConfig, rate
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from studio.captures import Split
 from studio.errors import StudioError
@@ -61,7 +60,8 @@ def describe(source: Path, config: TimedConfig) -> Footage:
         ],
         described_by=paths[:1],
         splits={name: Split(tuple(part), (0,)) for name, part in parts.items() if part},
-        tracks={"flame": tracked.track(fps, str(source))} | tracks_beside(source, len(tracked.names)),
+        tracks={"flame": tracked.track(fps, str(source))},
+        beside=source,
     )
 
 

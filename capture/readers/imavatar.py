@@ -21,7 +21,6 @@ from capture.formats.footage import Footage, stills
 from capture.formats.pictures import picture_size
 from capture.formats.rates import TimedConfig, rate
 from capture.formats.still_camera import stand_still
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from studio.codes import FLAME2020_100
 from studio.errors import StudioError
@@ -74,8 +73,8 @@ def describe(source: Path, config: TimedConfig) -> Footage:
         fps=fps,
         streams=[stills(images, [mask if mask.is_file() else None for mask in masks])],
         described_by=[path],
-        tracks={"flame": flame_track(parameters, fps, str(path), motion, FLAME2020_100)}
-        | tracks_beside(source, len(images)),
+        tracks={"flame": flame_track(parameters, fps, str(path), motion, FLAME2020_100)},
+        beside=source,
     )
 
 

@@ -22,7 +22,6 @@ from capture.formats.footage import Footage, stills
 from capture.formats.metrical import FOLDER, read_checkpoints
 from capture.formats.rates import TimedConfig, rate
 from capture.formats.still_camera import stand_still
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from capture.readers.nerfstudio import image_path, intrinsics_of
 from studio.captures import Split
@@ -66,8 +65,8 @@ def describe(source: Path, config: TimedConfig) -> Footage:
         streams=[stills(images, [_matte(path) for path in images])],
         described_by=files,
         splits=_splits(parts, names),
-        tracks={"flame": _track(source, [frames[name] for name in names], images, motion, fps)}
-        | tracks_beside(source, len(names)),
+        tracks={"flame": _track(source, [frames[name] for name in names], images, motion, fps)},
+        beside=source,
     )
 
 

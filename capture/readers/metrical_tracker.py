@@ -12,7 +12,6 @@ from capture.formats.footage import Footage, stills
 from capture.formats.metrical import FOLDER, checkpoints, read_checkpoints
 from capture.formats.pictures import IMAGE_SUFFIXES
 from capture.formats.rates import TimedConfig, rate
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from studio.errors import StudioError
 
@@ -44,7 +43,8 @@ def describe(source: Path, config: TimedConfig) -> Footage:
         fps=fps,
         streams=[stills(images)],
         described_by=paths[:1],
-        tracks={"flame": tracked.track(fps, str(source))} | tracks_beside(source, len(tracked.names)),
+        tracks={"flame": tracked.track(fps, str(source))},
+        beside=source,
     )
 
 

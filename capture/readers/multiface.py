@@ -1,8 +1,8 @@
 """multiface: ``KRT`` and ``images/<segment>/<camera>/<frame>.png``; the source is the capture's folder or a segment's.
 
 Conventions of the format: KRT has blocks of a name, three rows of K, one row of distortion, three rows of [R|t]
-(world to camera, OpenCV axes, **millimetres**) and a blank line. K is for the images' full size, and is scaled with
-them. There are no mattes. The world is turned until the images' tops point up. The tracked meshes are of another
+(world to camera, OpenCV axes, **millimetres**) and a blank line. K is in pixels of these images. There are no
+mattes. The world is turned until the images' tops point up. The tracked meshes are of another
 topology and are not read. 30 frames/s by default; only frames that every camera has are taken.
 """
 
@@ -20,7 +20,6 @@ from capture.formats.footage import Footage, stills
 from capture.formats.lenses import Lens, make_lens
 from capture.formats.pictures import picture_size
 from capture.formats.rates import TimedConfig, rate
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from studio.errors import StudioError
 from studio.logs import say
@@ -83,7 +82,7 @@ def describe(source: Path, config: TimedConfig) -> Footage:
         described_by=[capture / "KRT"],
         up="auto",
         lenses=[cameras[name].lens for name in names],
-        tracks=tracks_beside(source, len(times)),
+        beside=source,
     )
 
 

@@ -22,7 +22,6 @@ from capture.formats.files import inside, mentions, numbers, read_json, reading
 from capture.formats.footage import Footage, FootageConfig, plain_name, stills
 from capture.formats.lenses import Lens, make_lens
 from capture.formats.pictures import IMAGE_SUFFIXES, picture_size
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from studio.cameras import focal_from_fov
 from studio.errors import StudioError
@@ -53,7 +52,7 @@ def describe(source: Path, config: FootageConfig) -> Footage:
     path = find_file(source)
     data = read_json(path, EXPECTED)
     with reading(path, EXPECTED):
-        frames = sorted(data["frames"], key=lambda frame: str(frame["file_path"]))
+        frames = list(data["frames"])
         if not frames:
             raise ValueError("0 frames")
         images = [image_path(path.parent, frame["file_path"]) for frame in frames]
@@ -74,7 +73,7 @@ def describe(source: Path, config: FootageConfig) -> Footage:
         described_by=[path],
         up="z" if data.get("orientation_override") == "none" else "auto",
         lenses=lenses,
-        tracks=tracks_beside(path.parent, 1),
+        beside=path.parent,
         units="radians, pixels; lengths in the unit of the source",
     )
 

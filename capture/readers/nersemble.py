@@ -14,6 +14,7 @@ encoded values, applied where the files are. The rate is in the folder's name (7
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +25,8 @@ from capture.formats.files import numbers, read_npy
 from capture.formats.footage import Footage, Mapped, stills
 from capture.formats.nersemble_colour import apply_affine
 from capture.formats.nersemble_rig import read_rig
-from capture.formats.pictures import picture_size
+from capture.formats.pictures import Load, picture_size
 from capture.formats.rates import TimedConfig, rate
-from capture.formats.studio_tracks import audio_beside, tracks_beside
 from capture.readers import footage_reader
 from studio.errors import StudioError
 
@@ -67,7 +67,7 @@ def describe(source: Path, config: TimedConfig) -> Footage:
     times = sorted({time for _, time in sequence.images}, key=_in_time)
     size = picture_size(image := next(iter(sequence.images.values())), str(image))
     rig = read_rig(sequence.calibration, size).chosen(sorted({serial for serial, _ in sequence.images}))
-    streams = []
+    streams: list[Iterable[Load]] = []
     for serial in rig.serials:
         images = [sequence.images.get((serial, time), Path()) for time in times]
         if Path() in images:
@@ -92,8 +92,7 @@ def describe(source: Path, config: TimedConfig) -> Footage:
         fps=rate(config, sequence.fps),
         streams=streams,
         described_by=[sequence.calibration],
-        tracks=tracks_beside(source, len(times)),
-        audio=audio_beside(source),
+        beside=source,
     )
 
 
@@ -106,7 +105,9 @@ def _frame_folders(source: Path) -> list[Path]:
 
 
 def _of_frames(source: Path) -> _Sequence:
-    images, mattes, fps = {}, {}, USUAL_FPS
+    images: dict[tuple[str, str], Path] = {}
+    mattes: dict[tuple[str, str], Path] = {}
+    fps = USUAL_FPS
     for folder in _frame_folders(source):
         time = folder.name.removeprefix("frame_")
         pictures = next(path for path in sorted(folder.glob("images*fps")))

@@ -20,7 +20,6 @@ from capture.formats.files import numbers, read_arrays, reading
 from capture.formats.flame import flame_track
 from capture.formats.footage import Footage, FootageConfig
 from capture.formats.nersemble_videos import is_video_sequence, read_video_sequence
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 from studio.captures import Split
 from studio.codes import CodeTrack
@@ -45,10 +44,8 @@ def describe(source: Path, config: FootageConfig) -> Footage:
     kept = tuple(index for index in range(len(serials)) if index not in held)
     times = tuple(range(frames))
     splits = {"train": Split(times, kept), "novel_view": Split(times, held)} if held and kept else {}
-    tracks = tracks_beside(source, frames)
     tracking = sorted((source / "tracking").glob("flame2023_tracking*.npz"))
-    if tracking and "flame" not in tracks:
-        tracks["flame"] = _flame(tracking[-1], frames, sequence.fps)
+    tracks = {"flame": _flame(tracking[-1], frames, sequence.fps)} if tracking else {}
     return Footage(
         format="nersemble_benchmark",
         viewmats=sequence.rig.viewmats,
@@ -61,6 +58,7 @@ def describe(source: Path, config: FootageConfig) -> Footage:
         described_by=[sequence.calibration, *tracking[-1:]],
         splits=splits,
         tracks=tracks,
+        beside=source,
     )
 
 

@@ -18,7 +18,6 @@ from capture.formats.files import read_json
 from capture.formats.footage import Footage, FootageConfig, Mapped, stills
 from capture.formats.nersemble_colour import apply_ccm, check_ccm
 from capture.formats.nersemble_videos import is_video_sequence, read_video_sequence
-from capture.formats.studio_tracks import tracks_beside
 from capture.readers import footage_reader
 
 CALIBRATION = "color_calibration.json"
@@ -56,7 +55,7 @@ def describe(source: Path, config: FootageConfig) -> Footage:
         streams=streams,
         described_by=[sequence.calibration, *([path] if path.is_file() else [])],
         backgrounds=backgrounds,
-        tracks=tracks_beside(source, sequence.frames),
+        beside=source,
     )
 
 

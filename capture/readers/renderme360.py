@@ -128,7 +128,7 @@ class _Frames:
     def __iter__(self) -> Iterator[Load]:
         with reading(self._source, EXPECTED), _opened(self._source) as parts:
             color = _having(parts, "Camera", "color")[self._camera]["color"]
-            masks = next((part["Camera"][self._camera]["mask"] for part in parts if self._has_mask(part)), {})
+            masks: Any = next((part["Camera"][self._camera]["mask"] for part in parts if self._has_mask(part)), {})
             for time in self._times:
                 mask = _bytes(masks[time]) if time in masks else None
                 yield partial(_decoded, _bytes(color[time]), mask, f"{self._camera}/{time} of {self._source}")

@@ -25,7 +25,6 @@ from capture.formats.flame import POSES, flame_track
 from capture.formats.footage import Footage, stills
 from capture.formats.rates import TimedConfig, rate
 from capture.formats.still_camera import stand_still
-from capture.formats.studio_tracks import audio_beside, tracks_beside
 from capture.readers import footage_reader
 from capture.readers.nerfstudio import intrinsics_of
 from studio.captures import Split
@@ -74,10 +73,8 @@ def describe(source: Path, config: TimedConfig) -> Footage:
         viewmats, motion = _poses(frames, times, views, names)
         streams = [_stream(source, [frames[time, view] for time in times]) for view in views]
     fps, flame = rate(config, USUAL_FPS), _flame(source, [frames[time, views[0]] for time in times])
-    tracks = tracks_beside(source, len(times))
-    if flame and "flame" not in tracks:
-        tracks["flame"] = flame_track(flame, fps, str(source), motion)
-    elif motion is not None and not flame:
+    tracks = {"flame": flame_track(flame, fps, str(source), motion)} if flame else {}
+    if motion is not None and not flame:
         raise StudioError(
             f"the camera of {source} moves", got="no FLAME parameters", expected="a head that moves with it"
         )
@@ -93,7 +90,7 @@ def describe(source: Path, config: TimedConfig) -> Footage:
         described_by=list(files.values()),
         splits=_splits(splits, times, views),
         tracks=tracks,
-        audio=audio_beside(source),
+        beside=source,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,13 +95,13 @@ def _write_flame(capture: Capture, folder: Path) -> bool:
         return False
     parameters = flame_parameters(tracks[0])
     (folder / "flame_param").mkdir()
-    shared = {name: parameters[name] for name in ("shape", "static_offset") if name in parameters}
+    shared: dict[str, Any] = {name: parameters[name] for name in ("shape", "static_offset") if name in parameters}
     for time in range(len(capture)):
-        own = {name: parameters[name][time : time + 1] for name in ("expr", *POSES)}
+        own: dict[str, Any] = {name: parameters[name][time : time + 1] for name in ("expr", *POSES)}
         if "dynamic_offset" in parameters:
             own["dynamic_offset"] = parameters["dynamic_offset"][time : time + 1]
         np.savez(folder / "flame_param" / f"{time:05d}.npz", **own, **shared)
-    canonical = {name: np.zeros_like(parameters[name][:1]) for name in ("expr", *POSES)}
+    canonical: dict[str, Any] = {name: np.zeros_like(parameters[name][:1]) for name in ("expr", *POSES)}
     canonical["jaw_pose"] = np.array([[_OPEN_JAW, 0.0, 0.0]])
     np.savez(folder / "canonical_flame_param.npz", **canonical, **shared)
     return True
