@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recon.binding import Anchors, Binding
 from recon.corrections import BasisWeights
+from studio.kernels.basis_gradient import BasisGradient
 from studio.kernels.drive import CHANNELS, Gains, carry_splats
 
 # What a correction of 1 means, so that one learning rate suits all: position in inter-ocular distances, components of a
@@ -78,6 +79,7 @@ class SplatField(nn.Module):
         self.opacity_logits = nn.Parameter(torch.logit(torch.full((count,), _INITIAL_OPACITY)))
         self.colors = nn.Parameter(torch.full((count, 3), 0.5))
         self.bases = nn.Parameter(torch.zeros(config.bases, count * CHANNELS))
+        self.basis_gradient: BasisGradient | None = None  # of an optimiser that wants it in factors
         self.weights = BasisWeights(components, config.hidden, config.bases, generator)
 
     def __len__(self) -> int:
@@ -97,4 +99,5 @@ class SplatField(nn.Module):
         """The Gaussians of one state, in the head frame."""
         raw = (self.offsets, self.quats, self.log_scales, self.opacity_logits, self.colors, self.bases)
         anchored = (anchors.origins, anchors.quats, anchors.stretch)
-        return Gaussians(*carry_splats(self.gains, anchored, raw, self.weights(components), parts))
+        weights = self.weights(components)
+        return Gaussians(*carry_splats(self.gains, anchored, raw, weights, parts, basis_gradient=self.basis_gradient))

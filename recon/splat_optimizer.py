@@ -10,6 +10,7 @@ from recon.field import SplatField
 from recon.growth import PER_GAUSSIAN
 from recon.objective import Objective
 from recon.train_config import TrainConfig
+from studio.kernels.adam import Adam
 
 _CAMERAS_MOVE = 0.25  # share of all steps before cameras of a rig begin to move
 _LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
@@ -35,7 +36,11 @@ def make_optimizer(learned: SplatField, objective: Objective, config: TrainConfi
         # Adam divides by the size of the gradient: where nothing is ever seen it would amplify rounding errors.
         groups.append({"params": [objective.backdrop.images], "rate": rates.images, "eps": _BACKGROUND_EPS})
     groups = [{**group, "lr": group["rate"]} for group in groups]
-    return torch.optim.AdamW(groups, eps=rates.eps, weight_decay=0.0, fused=True)
+    if learned.offsets.device.type != "cpu":
+        return torch.optim.AdamW(groups, eps=rates.eps, weight_decay=0.0, fused=True)
+    optimizer = Adam(groups, eps=rates.eps)
+    learned.basis_gradient = optimizer.without_gradient(learned)
+    return optimizer
 
 
 def set_rates(optimizer: torch.optim.Optimizer, share: float, progress: float) -> None:

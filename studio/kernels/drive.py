@@ -11,6 +11,7 @@ from torch import Tensor
 
 from studio.errors import StudioError
 from studio.kernels.backends import choose_kernels
+from studio.kernels.basis_gradient import BasisGradient
 from studio.kernels.buffers import borrow
 from studio.kernels.drive_carry import CHANNELS, CHUNK, Activated, Blend, Gains, Raw, carry, carry_backward
 from studio.kernels.drive_pose import (
@@ -88,13 +89,15 @@ def carry_splats(
     weights: Tensor,  # [P, K] of the bases, for each part of the head
     parts: Tensor,  # [N] int64, which row of the weights a Gaussian takes
     kernels: str = "auto",
+    basis_gradient: BasisGradient | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The Gaussians that hang on anchors: means, quats, scales, opacities and colours, as ``rasterize_splats`` wants.
 
     With c = weights[part] · bases (corrections of position, rotation, colour and opacity, times their ``gains``) and
     s = unit · stretch: mean = origin + s R (offset + c), quat = frame · (quat/|quat| + c), scale = s · min(largest,
     exp(log_scale)), opacity = sigmoid(logit + c), colour = max(0, colour + c). Gradients flow to all tensors and repeat
-    bit by bit. float64 tensors go through the plain torch form that CUDA takes.
+    bit by bit. float64 tensors go through the plain torch form that CUDA takes. Where the CPU kernels work and somebody
+    collects the gradient of the bases in ``basis_gradient``, it goes there, as factors, and not to the tensor.
 
     Raises:
         StudioError: shapes do not fit together, or ``kernels`` is not available.
@@ -108,7 +111,7 @@ def carry_splats(
     if chosen == "cuda" or count < LEAST or raw[0].dtype != torch.float32:
         means, quats, scales, opacities, colors = carry_reference(gains, anchors, raw, weights, parts)
     else:
-        means, quats, scales, opacities, colors = _Carry.apply(gains, parts, *anchors, *raw, weights)
+        means, quats, scales, opacities, colors = _Carry.apply(gains, basis_gradient, parts, *anchors, *raw, weights)
     return means, quats, scales, opacities, colors
 
 
@@ -116,7 +119,9 @@ class _Carry(torch.autograd.Function):
     """The CPU kernels as one differentiable operation."""
 
     @staticmethod
-    def forward(ctx: Any, gains: Gains, parts: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, gains: Gains, basis_gradient: BasisGradient | None, parts: Tensor, *given: Tensor
+    ) -> tuple[Tensor, ...]:
         given = tuple(value.detach().contiguous() for value in given)
         count = len(given[0])
         shapes = {"means": (count, 3), "quats": (count, 4), "scales": (count, 3), "opacities": (count,)}
@@ -126,7 +131,7 @@ class _Carry(torch.autograd.Function):
         corrections = borrow("corrections", count * CHANNELS)
         run(carry, worker_count(), gains, anchors, raw, blend, corrections, _flat(Activated, out))
         if any(ctx.needs_input_grad):
-            ctx.gains, ctx.corrections = gains, corrections
+            ctx.gains, ctx.corrections, ctx.basis_gradient = gains, corrections, basis_gradient
             ctx.save_for_backward(*given, parts)
         return tuple(out)
 
@@ -134,9 +139,14 @@ class _Carry(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
         *saved, parts = ctx.saved_tensors
-        asked = ctx.needs_input_grad[2:5]
+        asked, wanted = ctx.needs_input_grad[3:6], ctx.needs_input_grad[11]
+        sink = ctx.basis_gradient if wanted else None
         anchors, raw, blend = _split(saved, parts)
-        gradients = [torch.from_numpy(borrow(f"v_raw_{i}", tuple(value.shape))) for i, value in enumerate(saved[3:9])]
+        shapes = [tuple(value.shape) for value in saved[3:9]]
+        if sink is not None or not wanted:
+            shapes[-1] = (0,)
+        gradients = [torch.from_numpy(borrow(f"v_raw_{i}", shape)) for i, shape in enumerate(shapes)]
+        v_corrections = borrow("v_corrections", 0 if sink is None else len(ctx.corrections))
         v_anchors = [
             torch.from_numpy(borrow(f"v_anchor_{i}", tuple(value.shape) if any(asked) else 0))
             for i, value in enumerate(saved[:3])
@@ -153,10 +163,15 @@ class _Carry(torch.autograd.Function):
             _flat(Activated, [value.contiguous() for value in given]),
             _flat(Raw, gradients),
             _flat(Anchored, v_anchors),
+            v_corrections,
             partial.reshape(-1),
         )
         v_weights = torch.from_numpy(partial.sum(axis=0, dtype=np.float64).astype(np.float32)).view_as(saved[9])
-        return (None, None, *(v if ask else None for v, ask in zip(v_anchors, asked)), *gradients, v_weights)
+        if sink is not None:
+            sink.products.append((saved[9], parts, torch.from_numpy(v_corrections)))
+        v_bases = gradients.pop() if gradients[-1].shape == saved[8].shape else None
+        v_anchors_asked = (v if ask else None for v, ask in zip(v_anchors, asked))
+        return (None, None, None, *v_anchors_asked, *gradients[:5], v_bases, v_weights)
 
 
 def _flat(kind: Any, tensors: Any) -> Any:

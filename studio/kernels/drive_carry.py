@@ -240,10 +240,13 @@ def _matrix_to_quat_gradient(q: Vectors, p: Vectors, v: Vectors) -> Vectors:
 
 
 @inlined
-def _split_by_part(columns: Array, blend: Blend, g: int, first: int, split: Array, present: Array) -> None:
+def _split_by_part(
+    columns: Array, blend: Blend, g: int, first: int, split: Array, present: Array, v_corrections: Array
+) -> None:
     """Put the gradients of 16 Gaussians' corrections where those of their part are: ``split`` [P * _SPLIT].
 
-    Gaussians before ``first``, where the chunk begins, are the previous chunk's. ``present`` [P] notes the parts.
+    Gaussians before ``first``, where the chunk begins, are the previous chunk's. ``present`` [P] notes the parts. All
+    together also go to ``v_corrections``, unless it is empty.
     """
     for lane in range(max(first - g, 0), 16):
         part = blend.parts[g + lane]
@@ -251,6 +254,8 @@ def _split_by_part(columns: Array, blend: Blend, g: int, first: int, split: Arra
         at = _SPLIT * part + CHANNELS * (g + lane - first)
         for channel in range(CHANNELS):
             split[at + channel] = columns[16 * channel + lane]
+            if v_corrections.size > 0:
+                v_corrections[CHANNELS * (g + lane) + channel] = columns[16 * channel + lane]
 
 
 @inlined
@@ -267,7 +272,7 @@ def _basis_gradients(
 ) -> None:
     """From the gradients of the corrections of the Gaussians [first, end) to those of the bases and of the weights.
 
-    ``v_weights`` receives P * K sums from ``row`` on.
+    ``v_weights`` receives P * K sums from ``row`` on; an empty ``v_bases`` means that nobody asks.
     """
     stride, size = CHANNELS * raw.opacity_logits.size, CHANNELS * (end - first)
     bases = raw.bases.size // stride
@@ -280,6 +285,8 @@ def _basis_gradients(
                 for i in range(0, size - 15, 16):
                     v = load(split, _SPLIT * part + i)
                     total = fma(load(raw.bases, at + i), v, total)
+                    if v_bases.size == 0:
+                        continue
                     if begun:
                         store(v_bases, at + i, fma(v, weight, load(v_bases, at + i)))
                     else:
@@ -287,7 +294,8 @@ def _basis_gradients(
                 for i in range(size // 16 * 16, size):
                     v_one = split[_SPLIT * part + i]
                     rest += raw.bases[at + i] * v_one
-                    v_bases[at + i] = v_one * weight + (v_bases[at + i] if begun else np.float32(0.0))
+                    if v_bases.size > 0:
+                        v_bases[at + i] = v_one * weight + (v_bases[at + i] if begun else np.float32(0.0))
                 begun = True
             v_weights[row + part * bases + basis] = lane_sum(total) + rest
 
@@ -304,10 +312,12 @@ def carry_backward(
     given: Activated,
     gradients: Raw,
     v_anchors: Anchored,
+    v_corrections: Array,
     v_weights: Array,
 ) -> None:
     """Carry ``given`` (gradients of Activated) back to ``gradients`` (of Raw), ``v_anchors`` and ``v_weights``.
 
+    Either the bases' gradient is wanted, or ``v_corrections`` [N * CHANNELS], which it is made of; the other is empty.
     ``corrections`` [N * CHANNELS] are those of ``carry``. ``v_weights`` [chunks * P * K] holds a partial sum for each
     chunk, so that the result does not depend on the number of workers. Empty arrays in ``v_anchors`` mean that nobody
     asks.
@@ -393,6 +403,6 @@ def carry_backward(
             store(columns, 144, v_blue * gains.color)
             store(columns, 160, v_logit * gains.opacity)
             if bases > 0:
-                _split_by_part(columns, blend, g, first, split, present)
+                _split_by_part(columns, blend, g, first, split, present, v_corrections)
         row = chunk * blend.weights.size
         _basis_gradients(raw, blend, first, end, split, present, gradients.bases, v_weights, row)

@@ -72,7 +72,7 @@ def _of_deformation() -> Iterator[Call]:
     yield place_anchors, *_SHARE, _blank(Places, corners=_ints(np.int32)), floats, anchors
     blend = _blank(Blend, parts=_ints())
     yield carry, *_SHARE, gains, anchors, raw, blend, floats, activated
-    yield carry_backward, *_SHARE, gains, anchors, raw, blend, floats, activated, raw, anchors, floats
+    yield carry_backward, *_SHARE, gains, anchors, raw, blend, floats, activated, raw, anchors, floats, floats
 
 
 def _of_rendering() -> Iterator[Call]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import StudioError
+from studio.kernels.basis_gradient import BasisGradient
 from studio.kernels.drive import CHANNELS, Gains, carry_splats
 from studio.kernels.drive_reference import carry_reference
 from tests.studio.kernels.scenes import leaves, relative
@@ -60,6 +61,19 @@ def test_values_and_gradients_equal_the_reference(count: int, bases: int, parts:
         assert relative(found.detach(), expected.detach()) < 1e-6
     for found, expected in zip(_gradients(fast), _gradients(exact)):
         assert relative(found, expected) < 3e-6
+
+
+def test_the_gradient_of_bases_in_factors_is_the_same() -> None:
+    values = leaves(_case(517, 4), torch.float32)
+    dense = _gradients(values)
+    factors = BasisGradient()
+    out = carry_splats(GAINS, tuple(values[:3]), tuple(values[3:9]), values[9], _parts(values), basis_gradient=factors)
+    random = torch.Generator().manual_seed(1)
+    torch.autograd.backward(out, [torch.randn(value.shape, generator=random) for value in out])
+    assert values[8].grad is None
+    assert relative(factors.dense(), dense[8]) < 1e-6
+    for index in (0, 3, 7, 9):
+        assert torch.equal(values[index].grad, dense[index])
 
 
 def test_the_reference_gradient_is_the_derivative() -> None:
