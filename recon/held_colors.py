@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recon.avatars.splats import SplatAvatar
+from recon.binding import Binding
 from recon.growth import Splits, inherit
 
 _INSIDE = ("teeth_upper", "teeth_lower", "tongue", "gums", "mouth_interior", "eye_left", "eye_right")
@@ -20,12 +21,15 @@ class HeldColors:
 
     def __init__(self, avatar: SplatAvatar) -> None:
         self.values: Tensor = avatar.learned.colors.detach().clone()
+        self._inside: tuple[Binding, Tensor] | None = None  # which Gaussians, as long as the binding stays
 
     @torch.no_grad()
     def pull(self, avatar: SplatAvatar, share: float) -> None:
         """What is inside of mouth and eyes goes a share of its way back."""
-        inside = avatar.head.region_faces(*_INSIDE)[avatar.binding.faces]
-        avatar.learned.colors.lerp_(self.values, share * inside[:, None])
+        if self._inside is None or self._inside[0] is not avatar.binding:
+            self._inside = avatar.binding, torch.nonzero(avatar.head.region_faces(*_INSIDE)[avatar.binding.faces])[:, 0]
+        colors, inside = avatar.learned.colors, self._inside[1]
+        colors[inside] = torch.lerp(colors[inside], self.values[inside], share)
 
     def split(self, splits: Splits) -> None:
         """Both halves of a Gaussian return to the colour of the whole."""

@@ -20,6 +20,7 @@ from studio.kernels.compiled import inlined, kernel
 from studio.kernels.drive_carry import CHANNELS
 from studio.kernels.simd import Array, Vector, broadcast, fma, lane_numbers, select, sqrt
 from studio.kernels.simd_memory import load, store
+from studio.kernels.tensors import flat
 from studio.kernels.workers import run, worker_count
 
 _LARGE = 1 << 16  # numbers; for fewer another thread is not worth waking
@@ -47,6 +48,7 @@ class Adam(torch.optim.AdamW):
     def __init__(self, groups: Any, eps: float) -> None:
         super().__init__(groups, eps=eps, weight_decay=0.0)
         self._bases: list[tuple[torch.nn.Module, BasisGradient]] = []
+        self._flat: dict[Tensor, tuple[Tensor, tuple[np.ndarray, ...]]] = {}  # a moment, and what ``_next`` returns
 
     def without_gradient(self, owner: torch.nn.Module) -> BasisGradient:
         """The parameter ``owner.bases`` is updated by what is put into the result until the next ``zero_grad``."""
@@ -71,19 +73,22 @@ class Adam(torch.optim.AdamW):
                 if parameter.grad is not None:
                     rule, given = self._next(group, parameter)
                     gradient = parameter.grad.contiguous().numpy().reshape(-1)
-                    run(_update, worker_count() if parameter.numel() >= _LARGE else 1, rule, gradient, *given)
+                    if len(gradient) < _LARGE:
+                        _update(0, 1, rule, gradient, *given)
+                    else:
+                        run(_update, worker_count(), rule, gradient, *given)
                 if parameter in products:
                     rule, given = self._next(group, parameter)
                     run(_update_bases, worker_count(), rule, *_stacked(products[parameter]), *given)
 
-    def _next(self, group: dict[str, Any], parameter: Tensor) -> tuple[_Rule, list[np.ndarray]]:
+    def _next(self, group: dict[str, Any], parameter: Tensor) -> tuple[_Rule, tuple[np.ndarray, ...]]:
         """The rule of a parameter's next step; the parameter and its two moments, flat."""
         state = self.state[parameter]
         if not state:
             state["step"] = torch.tensor(0.0)
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         state["step"] += 1
-        step, (beta1, beta2), rate = int(state["step"]), group["betas"], float(group["lr"])
+        (beta1, beta2), step, rate = group["betas"], int(state["step"]), float(group["lr"])
         rule = _Rule(
             kept=1.0 - rate * group["weight_decay"],
             rate=rate / (1.0 - beta1**step),
@@ -92,9 +97,11 @@ class Adam(torch.optim.AdamW):
             beta1=beta1,
             beta2=beta2,
         )
-        return rule, [
-            value.numpy().reshape(-1) for value in (parameter.detach(), state["exp_avg"], state["exp_avg_sq"])
-        ]
+        known = self._flat.get(parameter)
+        if known is None or known[0] is not state["exp_avg"]:  # states are exchanged when a session resumes
+            arrays = tuple(flat(value) for value in (parameter, state["exp_avg"], state["exp_avg_sq"]))
+            known = self._flat[parameter] = state["exp_avg"], arrays
+        return rule, known[1]
 
 
 def _stacked(products: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

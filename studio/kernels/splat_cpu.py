@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studio.kernels.buffers import borrow
+from studio.kernels.buffers import borrow_together
 from studio.kernels.splat_order import Order, Tiles, count_tiles, fill_tiles, place_tiles, sort_by_depth
 from studio.kernels.splat_project import (
     BOX,
@@ -62,42 +62,49 @@ def forward(
     tile_count = setup.views * -(-setup.width // TILE) * -(-setup.height // TILE)
     counter = np.zeros(2, np.int64)
 
-    rows, keys = borrow("rows", size * ROW), borrow("keys", size)
-    boxes = borrow("boxes", BOX * size, np.uint32)
+    kept = borrow_together(
+        "splat_state",
+        {
+            "rows": (size * ROW, np.float32),
+            "keys": (size, np.float32),
+            "boxes": (BOX * size, np.uint32),
+            "order": (size, np.uint32),
+            "starts": (tile_count + 1, np.int64),
+            "ranges": (2 * size if differentiable else 0, np.int64),
+            "tile_ends": (tile_count, np.int64),
+            "block_counts": (tile_count, np.int64),
+            "block_ends": (tile_count * BLOCKS if differentiable else 0, np.int64),
+            "pixel_ends": (tile_count * TILE_PIXELS if differentiable else 0, np.float32),
+            "transmittances": (tile_count * TILE_PIXELS if differentiable else 0, np.float32),
+        },
+    )
+    sorters = min(workers, setup.views)
+    scratch = borrow_together(
+        "splat_scratch",
+        {
+            "sort": ((sorters, 4 * setup.splats), np.uint32),
+            "counts": ((workers, tile_count), np.int64),
+            "totals": (workers, np.int64),
+            "planes": ((workers, BLOCKS * FORWARD_BLOCK), np.float32),
+        },
+    )
+    rows, keys, boxes, counts, totals = kept["rows"], kept["keys"], kept["boxes"], scratch["counts"], scratch["totals"]
     projected = Projected(rows, keys, boxes.view(np.float32))
     run(project, workers, setup, camera, gaussians, projected)
 
-    order = Order(borrow("order", size, np.uint32), np.empty(setup.views, np.int64))
-    sorters = min(workers, setup.views)
-    sort_scratch = borrow("sort", (sorters, 4 * setup.splats), np.uint32)
-    run(sort_by_depth, sorters, counter[:1], setup.splats, keys.view(np.uint32), order, sort_scratch)
-
-    counts = borrow("counts", (workers, tile_count), np.int64)
-    totals = borrow("totals", workers, np.int64)
+    order = Order(kept["order"], np.empty(setup.views, np.int64))
+    run(sort_by_depth, sorters, counter[:1], setup.splats, keys.view(np.uint32), order, scratch["sort"])
     run(count_tiles, workers, setup, rows, boxes, order, counts, totals)
 
-    starts = borrow("starts", tile_count + 1, np.int64)
-    entry_count = place_tiles(counts, starts)
-    tiles = Tiles(starts, borrow("entries", entry_count, np.uint32))
-    slots = Slots(
-        ranges=borrow("slot_ranges", 2 * size if differentiable else 0, np.int64),
-        places=borrow("slots", entry_count if differentiable else 0, np.uint32),
-        rows=np.empty(0, np.float32),
-        written=np.empty(0, np.uint8),
-    )
+    entry_count = place_tiles(counts, kept["starts"])
+    places = entry_count if differentiable else 0
+    lists = borrow_together("splat_lists", {"entries": (entry_count, np.uint32), "places": (places, np.uint32)})
+    tiles = Tiles(kept["starts"], lists["entries"])
+    slots = Slots(kept["ranges"], lists["places"], rows=np.empty(0, np.float32), written=np.empty(0, np.uint8))
     run(fill_tiles, workers, setup, rows, boxes, order, counts, totals, tiles.entries, slots)
 
-    pixels = tile_count * TILE_PIXELS if differentiable else 0
-    ends = Ends(
-        kept=differentiable,
-        tile_ends=borrow("tile_ends", tile_count, np.int64),
-        block_counts=borrow("block_counts", tile_count, np.int64),
-        block_ends=borrow("block_ends", tile_count * BLOCKS if differentiable else 0, np.int64),
-        pixel_ends=borrow("pixel_ends", pixels),
-        transmittances=borrow("transmittances", pixels),
-    )
-    planes = borrow("planes", (workers, BLOCKS * FORWARD_BLOCK))
-    run(rasterize, workers, setup, counter[1:], planes, rows, tiles, ends, images)
+    ends = Ends(differentiable, *(kept[name] for name in Ends._fields[1:]))
+    run(rasterize, workers, setup, counter[1:], scratch["planes"], rows, tiles, ends, images)
     return State(setup, camera, projected, slots, tiles, ends)
 
 
@@ -106,18 +113,24 @@ def backward(
 ) -> tuple[Gaussians, np.ndarray, np.ndarray]:
     """Gradients of the Gaussians, of the pixel means [V, N, 4] (x, y, Σ|x|, Σ|y|), and of the cameras [V, 3, 4]."""
     setup, workers = state.setup, worker_count()
-    entries = len(state.tiles.entries)
-    slots = state.slots._replace(
-        rows=borrow("gradient_rows", entries * ROW), written=borrow("written", entries, np.uint8)
+    entries, blocks = len(state.tiles.entries), -(-setup.splats // 16)
+    scratch = borrow_together(
+        "splat_gradients",
+        {
+            "rows": (entries * ROW, np.float32),
+            "written": (entries, np.uint8),
+            "planes": ((workers, BLOCKS * BACKWARD_BLOCK), np.float32),
+            "cameras": ((blocks, setup.views, 16), np.float32),
+        },
     )
-    planes = borrow("planes", (workers, BLOCKS * BACKWARD_BLOCK))
+    slots = state.slots._replace(rows=scratch["rows"], written=scratch["written"])
     counter = np.zeros(1, np.int64)
     run(
         rasterize_backward,
         workers,
         setup,
         counter,
-        planes,
+        scratch["planes"],
         state.projected.rows,
         state.tiles,
         state.ends,
@@ -125,10 +138,9 @@ def backward(
         cotangents,
         slots,
     )
-    gradients = Gaussians(*(borrow(f"gradient_{name}", len(array)) for name, array in gaussians._asdict().items()))
-    screen = borrow("screen", setup.views * setup.splats * 4)
-    blocks = -(-setup.splats // 16)
-    cameras = np.zeros((blocks, setup.views, 16), np.float32)
+    wanted = {name: (array.size, np.float32) for name, array in gaussians._asdict().items()}
+    given = borrow_together("splat_results", {**wanted, "screen": (setup.views * setup.splats * 4, np.float32)})
+    gradients, screen, cameras = Gaussians(*(given[name] for name in wanted)), given["screen"], scratch["cameras"]
     run(
         project_backward,
         workers,
