@@ -11,8 +11,9 @@ from recon.perceptual import Perceptual
 from studio.avatar import RenderOutput
 from studio.kernels.composite import composite
 from studio.kernels.photometric import photometric_loss
+from studio.kernels.view_terms import emphasised, matte_loss
 
-_SURE = 0.02  # a matte within this of 0 or 1 is certain; between, hair and motion blur decide for themselves
+_UNSURE = 5  # levels: a matte within this of 0 or 255 is certain; between, hair and motion blur decide for themselves
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,13 @@ def image_loss(
     perceptual: Perceptual | None = None,
 ) -> Tensor:
     """The loss of one view, a scalar; ``perceptual`` is needed where LPIPS has a weight."""
-    weight = 1.0 + config.emphasis * view.emphasis[None].float()
+    weight = emphasised(view.emphasis, config.emphasis)[None]
     shown = composite(output.rgb, output.alpha, background)
     loss = photometric_loss(shown, target[None], weight, config.ssim)
     if perceptual is not None and config.lpips > 0:
         loss = loss + config.lpips * perceptual(shown, target[None]).mean()
     if view.alpha is not None and config.matte > 0:
-        matte = view.alpha / 255
-        sure = ((matte - 0.5).abs() > 0.5 - _SURE).float()
-        loss = loss + config.matte * ((output.alpha[0] - matte.round()).abs() * sure).mean()
+        loss = loss + config.matte * matte_loss(output.alpha[0], view.alpha, _UNSURE)
     return loss
 
 

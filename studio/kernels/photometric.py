@@ -106,7 +106,7 @@ class _Photometric(torch.autograd.Function):
     def forward(ctx: Any, render: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
         problem = _problem(render, target, weight)
         uniform = problem.weight.size == 1
-        total = float(problem.rows * problem.width if uniform else problem.weight.sum(dtype=np.float64))
+        total = float(problem.rows * problem.width if uniform else problem.weight.sum())
         scale = 1.0 / (3.0 * total) if total > 0 else 0.0
         maps, sums = _first_pass(problem, ssim_weight * scale, gradient=ctx.needs_input_grad[0])
         if ctx.needs_input_grad[0]:
