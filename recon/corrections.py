@@ -152,7 +152,7 @@ class BasisWeights(nn.Module):
         """Weights [P, K]; bounded, so that the corrections are."""
         seen = components.split(self._sizes)
         if components.device.type == "cpu" and components.ndim == 1 and not components.requires_grad:
-            return answers(self.parts, seen).tanh()
+            return answers(list(self.parts), seen).tanh()
         return torch.stack([network(part) for network, part in zip(self.parts, seen, strict=True)]).tanh()
 
     @torch.no_grad()

@@ -5,16 +5,26 @@ Convention: quaternions are wxyz and unit, axis-angle vectors are in radians, ma
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import torch
-from kornia.geometry import conversions
 from torch import Tensor
+
+
+@functools.cache
+def _conversions() -> Any:
+    """kornia takes half a second to import, and many commands turn nothing."""
+    from kornia.geometry import conversions
+
+    return conversions
 
 
 def axis_angle_to_matrix(
     axis_angle: Tensor,  # [..., 3] radians
 ) -> Tensor:
     """Rotation matrices [..., 3, 3] (Rodrigues), differentiable at zero."""
-    matrix = conversions.axis_angle_to_rotation_matrix(axis_angle.reshape(-1, 3))
+    matrix = _conversions().axis_angle_to_rotation_matrix(axis_angle.reshape(-1, 3))
     return matrix.reshape(*axis_angle.shape[:-1], 3, 3)
 
 
@@ -22,7 +32,7 @@ def matrix_to_axis_angle(
     matrix: Tensor,  # [..., 3, 3]
 ) -> Tensor:
     """Axis-angle vectors [..., 3] in radians, with an angle of at most pi."""
-    flat = conversions.rotation_matrix_to_axis_angle(matrix.reshape(-1, 3, 3))
+    flat = _conversions().rotation_matrix_to_axis_angle(matrix.reshape(-1, 3, 3))
     return flat.reshape(*matrix.shape[:-2], 3)
 
 
@@ -30,7 +40,7 @@ def matrix_to_quat(
     matrix: Tensor,  # [..., 3, 3]
 ) -> Tensor:
     """Unit quaternions [..., 4], wxyz."""
-    flat = conversions.rotation_matrix_to_quaternion(matrix.reshape(-1, 3, 3))
+    flat = _conversions().rotation_matrix_to_quaternion(matrix.reshape(-1, 3, 3))
     return flat.reshape(*matrix.shape[:-2], 4)
 
 
@@ -38,7 +48,7 @@ def quat_to_matrix(
     quats: Tensor,  # [..., 4] wxyz, need not be normalised
 ) -> Tensor:
     """Rotation matrices [..., 3, 3]."""
-    flat = conversions.quaternion_to_rotation_matrix(quats.reshape(-1, 4))
+    flat = _conversions().quaternion_to_rotation_matrix(quats.reshape(-1, 4))
     return flat.reshape(*quats.shape[:-1], 3, 3)
 
 

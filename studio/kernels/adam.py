@@ -65,7 +65,7 @@ class Adam(torch.optim.AdamW):
             gradient.products.clear()
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
         products = {owner.bases: gradient.products for owner, gradient in self._bases if gradient.products}
         for group in self.param_groups:
