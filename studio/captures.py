@@ -22,6 +22,7 @@ from studio.codes import CodeTrack
 from studio.errors import StudioError
 from studio.folders import MANIFEST, Manifest, read_manifest, write_json
 from studio.media.ahead import ahead
+from studio.media.depth import read_depth
 from studio.media.images import read_image
 
 _NAME = re.compile(r"[\w+@=-][\w.+@=,() -]*")  # what may be the name of a file on every system
@@ -94,6 +95,11 @@ class Capture:
     def matte(self, timestep_index: int, camera_index: int = 0) -> np.ndarray:
         """Read one matte [H, W] uint8. Raises StudioError when the file is missing or damaged."""
         return read_image(self._path("alpha", timestep_index, camera_index), gray=True)
+
+    def depth(self, timestep_index: int, camera_index: int = 0) -> np.ndarray | None:
+        """Camera z [H, W] float32 in metres, 0 where nothing is known, or None where the capture has no depth."""
+        path = self._path("depth", timestep_index, camera_index)
+        return read_depth(path) if path.exists() else None
 
     def is_matted(self, camera_index: int = 0) -> bool:
         """Whether every image of a camera has a matte."""

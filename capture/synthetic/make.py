@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,13 +24,11 @@ from studio.kernels.mesh_render import Lighting, MeshSurface, render_mesh
 from studio.kernels.workers import worker_count
 from studio.logs import progress
 from studio.media.audio import write_wav
+from studio.media.depth import encode_depth
 from studio.media.images import to_uint8, write_image
 
 _IDENTITY_SPREAD = 0.8  # standard deviations
 _BATCH = 16  # timesteps posed at once
-DEPTH_METRES = (
-    2.0  # of the largest 16-bit value: depth = (value - 1) * 2 / 65534, 0 where nothing is (NeRSemble's rule)
-)
 
 
 @dataclass(frozen=True)
@@ -184,22 +181,6 @@ def _write(
     write_image(folder / "images" / file, to_uint8(cameras.expose(image, index, timestep)))
     write_image(folder / "alpha" / file, to_uint8(output.alpha[index].numpy()))
     write_image(folder / "depth" / file, encode_depth(output.depth[index].numpy()))
-
-
-def encode_depth(
-    depth: np.ndarray,  # [H, W] metres, 0 where nothing is
-) -> np.ndarray:
-    """Depth as 16-bit values [H, W], 0 where nothing is."""
-    values = np.rint(depth / DEPTH_METRES * 65534).clip(0, 65534) + 1
-    return np.where(depth > 0, values, 0).astype(np.uint16)
-
-
-def read_depth(path: Path) -> np.ndarray:
-    """Metres [H, W] float32 of a depth image, 0 where nothing is. Raises StudioError when it cannot be read."""
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
-    if values is None or values.dtype != np.uint16:
-        raise StudioError(f"cannot read the depth {path}", got="no 16-bit image", expected="a PNG of 16 bits")
-    return np.maximum(values.astype(np.float32) - 1, 0) * (DEPTH_METRES / 65534)
 
 
 def _backdrop(size: int) -> np.ndarray:

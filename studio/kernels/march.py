@@ -176,6 +176,29 @@ def march_rays(
     return Samples(begin.float(), (begin + step).float(), rays, torch.from_numpy(offsets))
 
 
+def keep_visible(
+    samples: Samples,
+    densities: Tensor,  # [S] ≥ 0
+    *,
+    least_alpha: float,
+    least_reached: float,
+) -> Samples:
+    """The samples with an α of at least ``least_alpha`` that at least this share of the light reaches; no gradients."""
+    lengths = samples.ends - samples.starts
+    if densities.device.type == "cpu":
+        found = march_cpu.keep_visible(
+            flat(samples.offsets), flat(lengths), flat(densities), least_alpha, least_reached
+        )
+        offsets, kept = (torch.from_numpy(value) for value in found)
+    else:
+        depths = (densities.detach() * lengths).double()
+        mask = torch.exp(-_sum_before(depths, samples)) >= least_reached
+        mask &= 1.0 - torch.exp(-depths) >= least_alpha
+        kept = mask.nonzero()[:, 0]
+        offsets = torch.nn.functional.pad(mask.cumsum(0), (1, 0))[samples.offsets]
+    return Samples(samples.starts[kept], samples.ends[kept], samples.rays[kept], offsets)
+
+
 def composite(
     densities: Tensor,  # [S] ≥ 0, per unit of length
     rgb: Tensor,  # [S, 3]

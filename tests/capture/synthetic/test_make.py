@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from capture.synthetic import Flaws, SyntheticConfig, make_synthetic_capture
-from capture.synthetic.make import encode_depth, make_subject, read_depth
+from capture.synthetic.make import make_subject
 from capture.synthetic.rig import FlawedCameras, held_out_cameras, make_rig
 from studio.captures import Capture, open_capture, read_cameras
 from studio.errors import StudioError
 from studio.folders import read_manifest
 from studio.kernels.mesh_render import render_mesh
 from studio.media.audio import read_wav
+from studio.media.depth import encode_depth, read_depth
 from studio.media.images import read_image, write_image
 
 SMALL = SyntheticConfig(subject=3, cameras=5, frames=30, fps=10.0, size=64, seed=2)

@@ -15,6 +15,7 @@ from studio.kernels.march import (
     composite,
     composite_reference,
     distortion_loss,
+    keep_visible,
     march_rays,
     march_reference,
 )
@@ -274,3 +275,25 @@ def test_nerfacc_marches_and_composites_the_same():
     exact = torch.autograd.grad(a.rgb, cpu, cotangent)
     found = torch.autograd.grad(b.rgb, cuda, cotangent.to("cuda"))
     assert max(relative(x, y) for x, y in zip(found, exact)) < 1e-4
+
+
+def test_only_what_light_reaches_is_kept() -> None:
+    """Two rays by hand: α = 0.5, 0.001, 0.9, 0.9, 0.5 lets 1, 0.5, 0.4995, 0.04995, 0.004995 through."""
+    alphas = torch.tensor([0.5, 0.001, 0.9, 0.9, 0.5, 0.3])
+    starts = torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0, 9.0])
+    samples = Samples(starts, starts + 0.5, torch.tensor([0, 0, 0, 0, 0, 1]), torch.tensor([0, 5, 6]))
+    kept = keep_visible(samples, -2.0 * torch.log1p(-alphas), least_alpha=0.01, least_reached=0.01)
+    assert kept.starts.tolist() == [1.0, 2.0, 2.5, 9.0]
+    assert kept.ends.tolist() == [1.5, 2.5, 3.0, 9.5]
+    assert kept.rays.tolist() == [0, 0, 0, 1]
+    assert kept.offsets.tolist() == [0, 3, 4]
+
+
+def test_what_is_kept_looks_the_same() -> None:
+    samples = _samples([40, 0, 64, 7] * 20, seed=4)
+    densities, rgb = _volume(samples, seed=5)
+    kept = keep_visible(samples, densities, least_alpha=0.0, least_reached=1e-3)
+    chosen = torch.isin(samples.starts + 1e3 * samples.rays, kept.starts + 1e3 * kept.rays)
+    assert int(chosen.sum()) == len(kept.starts)
+    whole, part = composite(densities, rgb, samples), composite(densities[chosen], rgb[chosen], kept)
+    assert float((whole.rgb - part.rgb).abs().max()) < 2e-3
