@@ -33,12 +33,14 @@ class OccupancyGrid:
         upper: [3] the opposite corner.
         values: [X, Y, Z] the largest α a step in the cell has had, decayed.
         occupied: [X, Y, Z] bool.
+        possible: [X, Y, Z] bool: cells that may ever be occupied, or None for all.
     """
 
     lower: Tensor
     upper: Tensor
     values: Tensor
     occupied: Tensor
+    possible: Tensor | None = None
 
     @classmethod
     def full(cls, lower: Tensor, upper: Tensor, cells: int) -> OccupancyGrid:
@@ -75,14 +77,18 @@ class OccupancyGrid:
             alpha = opacity(self.lower + place * (self.upper - self.lower))
         values = self.values.reshape(-1)
         values[cells] = torch.maximum(values[cells] * decay, alpha.to(values))
-        self.occupied = self.values > self.values.mean().clamp(max=threshold)
+        known = self.values if self.possible is None else self.values[self.possible]
+        self.occupied = self.values > known.mean().clamp(max=threshold)
 
     def _all_cells(self) -> Tensor:
+        if self.possible is not None:
+            return self.possible.reshape(-1).nonzero()[:, 0]
         return torch.arange(self.values.numel(), device=self.values.device)
 
     def _some_cells(self, generator: torch.Generator) -> Tensor:
-        quarter = max(self.values.numel() // 4, 1)
-        chosen = torch.randint(self.values.numel(), (quarter,), generator=generator).to(self.values.device)
+        cells = self._all_cells()
+        quarter = max(len(cells) // 4, 1)
+        chosen = cells[torch.randint(len(cells), (quarter,), generator=generator).to(cells.device)]
         occupied = self.occupied.reshape(-1).nonzero()[:, 0]
         if len(occupied) > quarter:
             occupied = occupied[torch.randint(len(occupied), (quarter,), generator=generator).to(occupied.device)]
