@@ -194,7 +194,8 @@ class HeadField:
             for part, table in zip(parts, prepared.tables)
             if len(part)
         ]
-        features = encoded[0] if len(encoded) == 1 else torch.cat([points.new_zeros(0, grid.width), *encoded])
+        empty = points.new_zeros(0, grid.width)
+        features = encoded[0] if len(encoded) == 1 else torch.cat([empty, *encoded])
         latent = mlp(features, self.parameters["density"], self.shape.density, kernels=self.kernels)
         return latent[:, 0].clamp(max=_LARGEST).exp() / (64.0 * self.step), latent
 
@@ -218,19 +219,18 @@ class HeadField:
         index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
         return 1.0 - torch.exp(-self.latent(points, index, prepared)[0] * self.step)
 
+    def march(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Samples:
+        """Steps along rays [R] through what is not known to be empty."""
+        return march_rays(origins, directions, self.occupancy, self.step, jitter=jitter, kernels=self.kernels)
+
+    @torch.no_grad()
     def visible(
-        self, origins: Tensor, directions: Tensor, index: Tensor, prepared: Prepared, jitter: Tensor | None = None
+        self, origins: Tensor, directions: Tensor, index: Tensor, prepared: Prepared, samples: Samples
     ) -> Samples:
-        """Where it is worth looking along rays [R] of sorted moments ``index`` [R]."""
-        samples = march_rays(origins, directions, self.occupancy, self.step, jitter=jitter, kernels=self.kernels)
-        if not len(samples.starts):
-            return samples
-        with torch.no_grad():
-            tables = [table.detach() for table in prepared.tables]
-            points = samples.points(origins, directions)
-            densities, _ = self.latent(points, index[samples.rays], Prepared(prepared.moments, tables))
-        limits = {"least_alpha": self.least_alpha, "least_reached": self.least_reached}
-        return keep_visible(samples, densities, **limits)
+        """Those of the samples that are worth shading: what is nearly empty or hidden is left out."""
+        points, own = samples.points(origins, directions), index[samples.rays]
+        densities, _ = self.latent(points, own, Prepared(prepared.moments, [t.detach() for t in prepared.tables]))
+        return keep_visible(samples, densities, least_alpha=self.least_alpha, least_reached=self.least_reached)
 
     def shade(
         self,

@@ -21,13 +21,15 @@ def render_field(field: HeadField, moments: Moments, camera: Camera) -> RenderOu
     pixels = torch.cartesian_prod(*(torch.arange(length) for length in size))
     seen = torch.cat([_rays(field, prepared, *pixel_rays(camera, chunk)) for chunk in pixels.split(_RAYS)])
     seen = seen.reshape(*size, 5)
-    return RenderOutput(seen[..., :3].contiguous(), seen[..., 3].contiguous(), seen[..., 4].contiguous())
+    return RenderOutput(seen[..., :3].contiguous(), seen[..., 3].contiguous(), lambda: seen[..., 4])
 
 
 def _rays(field: HeadField, prepared: Prepared, origins: Tensor, directions: Tensor, z: Tensor) -> Tensor:
     """[R, 5] premultiplied rgb, alpha and camera z of rays."""
     index = torch.zeros(len(z), dtype=torch.int64)
-    samples = field.visible(origins, directions, index, prepared)
+    samples = field.march(origins, directions)
+    if len(samples.starts):
+        samples = field.visible(origins, directions, index, prepared, samples)
     if not len(samples.starts):
         return origins.new_zeros(len(z), 5)
     shown = field.parameters.get("appearance")

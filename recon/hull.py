@@ -13,9 +13,9 @@ from studio.errors import StudioError
 from studio.kernels.march import OccupancyGrid
 from studio.rotations import rigid_inverse
 
-_TIMESTEPS = 24  # that are looked at, at most
+_TIMESTEPS = 12  # that are looked at, at most
 _BORDER = 0.015  # of the image's larger side, that mattes are widened by
-_COARSE = 48  # cells a side while the box is looked for
+_COARSE = 32  # cells a side while the box is looked for
 _MARGIN = 1.5  # coarse cells round what was found
 
 
@@ -99,17 +99,25 @@ class _Views:
             torch.zeros(len(points)),
             torch.zeros(len(points), dtype=torch.bool),
         )
+        before: Camera | None = None
         for mattes, cameras in zip(self.mattes, self.cameras):
-            xy, depth = cameras.project(points)
-            column, row = xy.floor().long().unbind(-1)
-            seen = (depth > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
-            place = (row.clamp(0, cameras.height - 1) * cameras.width + column.clamp(0, cameras.width - 1)).long()
+            if before is None or not torch.equal(before.viewmats, cameras.viewmats):  # a frame that stands still
+                seen, place = _pixels(cameras, points)
+                before = cameras
             person = mattes.flatten(1).gather(1, place) & seen
             counted, covered = seen.sum(0), person.sum(0)
             enough = counted >= min_views
             ever |= enough & (covered >= agreeing * counted)
             total_seen, total_person = total_seen + counted * enough, total_person + covered * enough
         return ever if at_once else (total_seen > 0) & (total_person >= agreeing * total_seen)
+
+
+def _pixels(cameras: Camera, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each camera sees each point, and in which pixel: [C, N] bool and int64."""
+    xy, depth = cameras.project(points)
+    column, row = xy.floor().long().unbind(-1)
+    seen = (depth > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
+    return seen, row.clamp(0, cameras.height - 1) * cameras.width + column.clamp(0, cameras.width - 1)
 
 
 def _matte(capture: Capture, timestep: int, camera: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pixels to train on, streamed: a few timesteps of all cameras are held, and others take their places as training goes on.
+"""Pixels to train on, streamed: a few timesteps of all cameras are held, and others take their places in time.
 
 How much is held does not depend on how many timesteps there are. Which ones are held at a step, and which pixels are
 drawn, follows from the seed and the step alone, so that a resumed run draws the same.

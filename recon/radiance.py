@@ -14,7 +14,7 @@ from torch import Tensor
 
 from studio.cameras import Camera
 from studio.kernels.hash_grid import HashGridLayout, hash_encode
-from studio.kernels.march import Composite, OccupancyGrid, Samples, composite, march_rays
+from studio.kernels.march import Composite, OccupancyGrid, Samples, composite, keep_visible, march_rays
 from studio.kernels.mlp import MlpLayout, mlp
 from studio.kernels.spherical_harmonics import sh_basis
 from studio.rotations import rigid_inverse
@@ -22,6 +22,7 @@ from studio.rotations import rigid_inverse
 _SH_DEGREE, _SH_BASES = 3, 16
 _LATENT = 16  # numbers that the density network hands to the colour network; the first is the density's logarithm
 _LARGEST = 12.0  # of that logarithm
+_LEAST_ALPHA, _LEAST_REACHED = 1e-3, 1e-3  # of a step, and of the light, for it to be shaded
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ class RadianceField:
     ) -> Samples:
         """Where to look along rays."""
         return march_rays(origins, directions, self.occupancy, self.step, jitter=jitter, kernels=self.kernels)
+
+    @torch.no_grad()
+    def visible(self, origins: Tensor, directions: Tensor, samples: Samples) -> Samples:
+        """Those of the samples that are worth shading: what is nearly empty or hidden is left out."""
+        densities, _ = self.latent(samples.points(origins, directions))
+        return keep_visible(samples, densities, least_alpha=_LEAST_ALPHA, least_reached=_LEAST_REACHED)
 
     def shade(self, origins: Tensor, directions: Tensor, samples: Samples) -> Composite:
         """What the rays see at the samples, without the sky."""

@@ -30,7 +30,7 @@ class HashStaticConfig:
 
     Args:
         iterations: steps.
-        samples: looked at in a step, about: so many pixels are taken, from all photos, as need so many.
+        samples: learned from in a step, about: so many pixels are taken, from all photos, as see so many.
         steps: steps of the marching along the diagonal of the scene's box.
         margin: how much larger the box is than that of the triangulated points.
         cells: of the occupancy grid, a side.
@@ -60,6 +60,7 @@ class HashStaticConfig:
 _RATE, _DECAY = 1e-2, 0.03  # of all parameters, and what is left of it in the end (Müller et al. 2022)
 _OCCUPANCY_EVERY, _OCCUPANCY_WARM = 16, 256  # steps; all cells are looked at while it is warm
 _RAYS, _MOST = 16_384, 2  # rays of a step, at most, and times those of the step before
+_GLANCE = 0.25  # what finding out that a sample is hidden or empty costs against learning from it
 _QUANTILES = (0.01, 0.99)  # of the triangulated points, along each axis
 
 
@@ -135,8 +136,10 @@ class HashStaticSession(StoredSession):
         )
         origins, directions, _ = pixel_rays(self.cameras, pixels)
         jitter = torch.rand(rays, generator=self.generator)
-        samples = field.march(origins, directions, jitter)
-        self.rays = min(max(round(rays * self.config.samples / max(len(samples.starts), 1)), 1), _MOST * rays, _RAYS)
+        marched = field.march(origins, directions, jitter)
+        samples = field.visible(origins, directions, marched)
+        work = max(len(samples.starts) + _GLANCE * len(marched.starts), 1.0)
+        self.rays = min(max(round(rays * self.config.samples / work), 1), _MOST * rays, _RAYS)
         seen = field.shade(origins, directions, samples)
         background, target = self._background_and_target(pixels, directions)
         image = seen.rgb + (1.0 - seen.alpha[:, None]) * background

@@ -1,30 +1,28 @@
-"""Training of radiance fields of moving heads: ``hash_ensemble`` (Kirschstein et al. 2023)."""
+"""Training of radiance fields of moving heads: what ``hash_ensemble`` and ``hash_codes`` have in common."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recon.avatars.hash_ensemble import HashEnsemble
-from recon.checkpoints import Checkpoint, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from recon.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
 from recon.forecast import Outlook
-from recon.head_field import HeadField, HeadFieldShape, Moments, faded_weights
+from recon.head_field import HeadField, HeadFieldShape, Moments
 from recon.head_losses import alpha_loss, depth_losses, distortion
-from recon.hull import hull_grid
-from recon.loop import OnStep, fit
 from recon.pixels import Pixels, PixelStream
 from recon.radiance import pixel_rays
-from studio.cameras import Camera
+from recon.selection import front_camera
+from recon.session import StoredSession
+from recon.states import named, under
 from studio.captures import Capture
 from studio.code_range import measure_range
 from studio.codes import CodeTrack
 from studio.errors import StudioError
-from studio.kernels.march import Composite, Samples
+from studio.kernels.march import Composite, OccupancyGrid, Samples
 from studio.kernels.screw import ease_window
 
 
@@ -34,7 +32,8 @@ class HashEnsembleConfig:
 
     Args:
         iterations: steps.
-        train_num_rays_per_batch: pixels of a step.
+        train_num_rays_per_batch: pixels of a step, at most.
+        samples: learned from in a step, about: as many pixels are taken as see so many.
         timesteps_per_batch: timesteps that they come from.
         render_step_size: step of the marching, metres.
         alpha_thre: steps less opaque than this are not looked at closely.
@@ -71,6 +70,7 @@ class HashEnsembleConfig:
 
     iterations: int = 4000
     train_num_rays_per_batch: int = 4096
+    samples: int = 49_152
     timesteps_per_batch: int = 2
     render_step_size: float = 0.0025
     alpha_thre: float = 1e-3
@@ -106,8 +106,9 @@ class HashEnsembleConfig:
             latent_dim_time_deform=16,
             n_freq_pos=4,
             mlp_num_layers=2,
-            mlp_layer_width=64,
+            mlp_layer_width=32,
             skip_connection=0,
+            hidden=32,
         )
     )
     split: str = "train"
@@ -118,42 +119,12 @@ class HashEnsembleConfig:
 
 
 _OCCUPANCY_EVERY, _OCCUPANCY_WARM = 16, 256  # steps; all cells are looked at while it is warm
-_CODE = 0.01  # deviation of codes at first, over the root of their number
+_FIRST_RAYS = 512
+_GLANCE = 0.3  # what finding out that a sample is hidden or empty costs against learning from it
 _BETAS, _EPS = (0.9, 0.99), 1e-15
 
 
-def train_hash_ensemble(
-    capture: Capture,
-    track: CodeTrack,
-    config: HashEnsembleConfig,
-    run_folder: Path,
-    on_step: OnStep | None = None,
-    resume: bool = False,
-) -> Path:
-    """Train a field with a code for every timestep; see ``recon.loop.fit`` for the run folder and resuming.
-
-    Args:
-        capture: a matted rig of cameras.
-        track: only how timesteps are asked for afterwards: nothing is learned from it.
-        config: see ``HashEnsembleConfig``.
-        run_folder: made by this function.
-        on_step: called after every step.
-        resume: continue, with the same result bit by bit.
-
-    Returns:
-        The avatar folder.
-
-    Raises:
-        StudioError: no mattes, too few cameras, or the run exists.
-    """
-
-    def make() -> HashEnsembleSession:
-        return HashEnsembleSession(capture, track, config)
-
-    return fit(make, capture, config, run_folder, on_step, resume, {"track": track.hash})
-
-
-class HeadSession(ABC):
+class HeadSession(StoredSession):
     """What training the field of a moving head holds between two steps; see ``recon.loop.Session``."""
 
     finished = False
@@ -167,6 +138,9 @@ class HeadSession(ABC):
             raise StudioError(f"the split {config.split} has no tracked frame", expected="frames that show a face")
         self.codes = track.codes[list(self.timesteps)]
         self.rig = capture.cameras[list(part.cameras)]
+        self.camera = capture.cameras[front_camera(capture, track, part.cameras)]
+        trained = replace(track, codes=self.codes, valid=torch.ones(len(self.timesteps), dtype=torch.bool))
+        self.known = measure_range(trained)
         weights = (config.lambda_empty_loss, config.lambda_near_loss, config.lambda_depth_loss)
         self.with_depth = max(weights) > 0 and capture.depth(self.timesteps[0], part.cameras[0]) is not None
         self.stream = PixelStream(
@@ -179,6 +153,7 @@ class HeadSession(ABC):
             with_depth=self.with_depth,
             seed=config.seed,
         )
+        self.count = min(_FIRST_RAYS, config.train_num_rays_per_batch)  # of a step; more once there is a surface
         self.generator = torch.Generator().manual_seed(config.seed)
         raw = config.field.initial(self.generator)
         cameras, shown = len(part.cameras), config.field.appearance
@@ -196,7 +171,7 @@ class HeadSession(ABC):
         )
 
     @abstractmethod
-    def place(self, capture: Capture, cameras: tuple[int, ...]) -> Any:
+    def place(self, capture: Capture, cameras: tuple[int, ...]) -> OccupancyGrid:
         """The box of the field, and what of it can hold something."""
 
     @abstractmethod
@@ -260,11 +235,15 @@ class HeadSession(ABC):
 
     def _loss(self, step: int) -> Tensor:
         config = self.config
-        pixels = self.stream.draw(step, config.train_num_rays_per_batch, config.timesteps_per_batch)
+        pixels = self.stream.draw(step, self.count, config.timesteps_per_batch)
         origins, directions, z = self.rays(pixels)
         prepared = self.field.prepare(self.moments(pixels.timesteps, step))
         jitter = torch.rand(len(z), generator=self.generator)
-        samples = self.field.visible(origins, directions, pixels.moments, prepared, jitter)
+        marched = self.field.march(origins, directions, jitter)
+        samples = self.field.visible(origins, directions, pixels.moments, prepared, marched)
+        work = max(len(samples.starts) + _GLANCE * len(marched.starts), 1.0)
+        wish = round(self.count * config.samples / work)
+        self.count = min(max(wish, self.count // 2, 1), 2 * self.count, config.train_num_rays_per_batch)
         shown = self.parameters["appearance"][pixels.cameras] if "appearance" in self.parameters else None
         seen = self.field.shade(origins, directions, pixels.moments, prepared, samples, shown)
         loss = self._color_loss(seen, pixels) + config.lambda_alpha_loss * alpha_loss(seen, pixels.alpha)
@@ -310,29 +289,29 @@ class HeadSession(ABC):
         """As much for every step."""
         return Outlook(float(self.config.iterations - done), 0, 0)
 
-    def store(self, folder: Path, step: int) -> None:
-        """Write a checkpoint."""
+    def state(self) -> Checkpoint:
+        """Everything that the next step depends on."""
         occupancy = self.field.occupancy
-        learned = {**self.parameters, **self.embeddings()}
-        tensors: dict[str, Tensor] = {f"now/{name}": value for name, value in learned.items()}
-        tensors |= {"generator": self.generator.get_state()}
-        tensors |= {"values": occupancy.values, "occupied": occupancy.occupied}
-        save_checkpoint(folder, step, Checkpoint(tensors | optimizer_tensors(self.optimizer), {}))
+        tensors = {
+            **named("now", {**self.parameters, **self.embeddings()}),
+            **optimizer_tensors(self.optimizer),
+            "generator": self.generator.get_state(),
+            "values": occupancy.values,
+            "occupied": occupancy.occupied,
+        }
+        return Checkpoint(tensors, {"done": self.done, "count": self.count})
 
-    def restore(self, folder: Path) -> int:
-        """Continue from the newest checkpoint, if there is one; returns the steps done."""
-        checkpoint = load_checkpoint(folder)
-        if checkpoint is None:
-            return 0
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a ``state``."""
         tensors, occupancy = checkpoint.tensors, self.field.occupancy
+        learned = {**self.parameters, **self.embeddings()}
         with torch.no_grad():
-            for name, value in {**self.parameters, **self.embeddings()}.items():
-                value.copy_(tensors[f"now/{name}"])
+            for name, value in under("now", tensors).items():
+                learned[name].copy_(value)
         restore_optimizer(self.optimizer, tensors)
         occupancy.values, occupancy.occupied = tensors["values"], tensors["occupied"]
         self.generator.set_state(tensors["generator"])
-        self.done = int(checkpoint.numbers["step"])
-        return self.done
+        self.done, self.count = int(checkpoint.numbers["done"]), int(checkpoint.numbers["count"])
 
     def learned_field(self) -> HeadField:
         """The field as learned, without gradients; what belongs to cameras is left out."""
@@ -342,61 +321,5 @@ class HeadSession(ABC):
         return replace(self.field, parameters=kept)
 
 
-class HashEnsembleSession(HeadSession):
-    """A code for every timestep."""
-
-    def __init__(self, capture: Capture, track: CodeTrack, config: HashEnsembleConfig) -> None:
-        super().__init__(capture, track, config)
-        count, tables, told = len(self.timesteps), config.field.n_hash_encodings, config.field.latent_dim_time_deform
-        time = self._codes(count, tables)
-        time[:, 0] = 1.0  # as the first table's weight was: a short schedule sees no jump
-        self.time = torch.nn.Parameter(time)
-        self.time_deform = torch.nn.Parameter(self._codes(count, told))
-        self.optimizer = self.make_optimizer()
-        valid = torch.ones(count, dtype=torch.bool)
-        self.known = measure_range(replace(track, codes=self.codes, valid=valid))
-
-    def _codes(self, count: int, size: int) -> Tensor:
-        return _CODE / max(size, 1) ** 0.5 * torch.randn(count, size, generator=self.generator)
-
-    def place(self, capture: Capture, cameras: tuple[int, ...]) -> Any:
-        """In the world: what all cameras agree on at some timestep."""
-        still = torch.eye(4).expand(len(capture), 4, 4)
-        config = self.config
-        return hull_grid(
-            capture,
-            self.timesteps,
-            cameras,
-            still,
-            config.cells,
-            agreeing=0.999,
-            at_once=True,
-            min_views=config.min_views,
-        )
-
-    def moments(self, timesteps: Tensor, step: int) -> Moments:
-        codes = self.time_deform[timesteps] if self.config.field.deformation else None
-        return Moments(faded_weights(self.time[timesteps], self.hash_reach(step)), codes, self.frequency_window(step))
-
-    def embeddings(self) -> dict[str, torch.nn.Parameter]:
-        return {"time": self.time, "time_deform": self.time_deform}
-
-    @property
-    def avatar(self) -> HashEnsemble:
-        weights = faded_weights(self.time.detach(), self.hash_reach(self.done))
-        window, codes = self.frequency_window(self.done), self.time_deform.detach()
-        return HashEnsemble(self.learned_field(), weights, codes, window, self.codes, self.known, _middle(self.rig))
-
-    def result(self) -> tuple[HashEnsemble, dict[str, Any]]:
-        """The trained head."""
-        return self.avatar, {}
-
-
 def _ramp(share: float, begin: float, end: float) -> float:
     return min(max((share - begin) / max(end - begin, 1e-9), 0.0), 1.0)
-
-
-def _middle(rig: Camera) -> Camera:
-    """The camera in the middle of a rig: the one nearest to the others."""
-    centers = rig.centers
-    return rig[int(torch.cdist(centers, centers).sum(1).argmin())]

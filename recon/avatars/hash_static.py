@@ -74,6 +74,7 @@ class HashStatic:
         parts = []
         for first, last in _portions(samples.offsets):
             own = _some_rays(samples, first, last)
+            own = field.visible(origins[first:last], directions[first:last], own)
             seen = field.shade(origins[first:last], directions[first:last], own)
             parts.append(torch.cat((seen.rgb, seen.alpha[:, None], (seen.depth * z[first:last])[:, None]), dim=1))
         result = torch.cat(parts)

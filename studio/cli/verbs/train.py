@@ -43,10 +43,22 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
                 from recon.train_static import StaticConfig, train_static
 
                 return train_static(capture, settings.to(StaticConfig, **common), out, on_step, resume)
+            track = capture.track(name)
+            if kind == "hash_ensemble":
+                from recon.train_hash_ensemble import train_hash_ensemble
+                from recon.train_hash_heads import HashEnsembleConfig
+
+                ensemble = settings.to(HashEnsembleConfig, **common)
+                return train_hash_ensemble(capture, track, ensemble, out, on_step, resume)
+            if kind == "hash_codes":
+                from recon.train_hash_codes import HashCodesConfig, train_hash_codes
+
+                codes = settings.to(HashCodesConfig, **common)
+                return train_hash_codes(capture, track, chosen_head(config), codes, out, on_step, resume)
             from recon.train import train
             from recon.train_config import TrainConfig
 
             chosen = settings.to(TrainConfig, **common)
-            return train(capture, capture.track(name), chosen_head(config), chosen, out, on_step, resume)
+            return train(capture, track, chosen_head(config), chosen, out, on_step, resume)
     finally:
         note_origin(out, config, capture_folder, name)

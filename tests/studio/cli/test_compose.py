@@ -45,6 +45,8 @@ def room_dataclasses() -> dict[str, type]:
     from capture.video import IngestConfig
     from recon.train_config import TrainConfig
     from recon.train_hash import HashStaticConfig
+    from recon.train_hash_codes import HashCodesConfig
+    from recon.train_hash_heads import HashEnsembleConfig
     from recon.train_static import StaticConfig
     from reenact.render import RenderConfig
 
@@ -55,6 +57,8 @@ def room_dataclasses() -> dict[str, type]:
         "avatar/splats": TrainConfig,
         "avatar/static_splats": StaticConfig,
         "avatar/hash_static": HashStaticConfig,
+        "avatar/hash_ensemble": HashEnsembleConfig,
+        "avatar/hash_codes": HashCodesConfig,
         "render/video": RenderConfig,
     }
 
