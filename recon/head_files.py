@@ -78,8 +78,8 @@ def load_head(folder: Path, kernels: str, make: Callable[[Manifest, Groups, Head
             groups.setdefault(group, {})[key] = value
         box, shown = groups["box"], body["camera"]
         occupancy = OccupancyGrid(box["lower"], box["upper"], box["occupied"].float(), box["occupied"])
-        limits = [float(body[name]) for name in ("step", "least_alpha", "least_reached")]
-        field = HeadField(groups["field"], HeadFieldShape(**body["shape"]), occupancy, *limits, kernels=kernels)
+        step, alpha, reached = (float(body[name]) for name in ("step", "least_alpha", "least_reached"))
+        field = HeadField(groups["field"], HeadFieldShape(**body["shape"]), occupancy, step, alpha, reached, kernels)
         camera = Camera(**groups["camera"], width=shown["width"], height=shown["height"], ids=tuple(shown["ids"]))
         return make(manifest, groups, field, camera)
     except StudioError:

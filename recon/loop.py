@@ -44,7 +44,10 @@ class Trainable(Avatar, Protocol):
 class Session(Protocol):
     """Everything that training one representation holds between two steps."""
 
-    avatar: Any  # as trained so far, for live views
+    @property
+    def avatar(self) -> Any:
+        """As trained so far, for live views."""
+        ...
 
     def step(self, step: int) -> float:
         """One optimisation step; returns the loss."""

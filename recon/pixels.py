@@ -96,8 +96,8 @@ class PixelStream:
         """The timesteps that are held at a step, as places in the list."""
         if self.places == len(self.timesteps):
             return list(range(self.places))
-        first, wanted = step // self._every, []
-        position = first
+        position = step // self._every
+        wanted: list[int] = []
         while len(wanted) < self.places:  # at the seam of two orders a timestep may come twice in a row
             epoch, place = divmod(position, len(self.timesteps))
             index = int(self._order(epoch)[place])
@@ -112,7 +112,7 @@ class PixelStream:
         for index in [index for index in self._held if index not in pool]:
             del self._held[index]
         chosen = np.sort(random.choice(pool, min(moments, len(pool)), replace=False))
-        shares = np.diff(np.linspace(0, count, len(chosen) + 1).astype(np.int64))
+        shares = [len(part) for part in np.array_split(np.empty(count), len(chosen))]
         parts = [self._some(self._timestep(int(index)), int(share), random) for index, share in zip(chosen, shares)]
         which, rgb, alpha, depth = (np.concatenate(part) for part in zip(*parts))
         height, width = self.capture.cameras.height, self.capture.cameras.width
