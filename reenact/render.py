@@ -23,10 +23,10 @@ from studio.avatar import Avatar, RenderOutput
 from studio.cameras import Camera
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
-from studio.folders import MANIFEST, Manifest, content_hash, require_new, write_json
+from studio.folders import MANIFEST, Manifest, content_hash, require_new, write_folder, write_json
 from studio.kernels.workers import undivided, worker_count
 from studio.logs import progress
-from studio.media.audio import write_wav
+from studio.media.audio import Audio, write_wav
 from studio.media.images import to_uint8, write_image
 from studio.media.video_writer import Quality, VideoWriter
 from studio.rotations import transform_points
@@ -59,6 +59,16 @@ class RenderConfig:
     def __post_init__(self) -> None:
         if self.size is not None and not 2 <= min(self.size) <= max(self.size) <= 8192:
             raise StudioError("impossible image size", got=self.size, expected="2 to 8192 pixels on each side")
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """Frames per second, (width, height), sound and quality of a video."""
+
+    fps: float
+    size: tuple[int, int]
+    audio: Audio | None = None
+    quality: Quality = "normal"
 
 
 def render(
@@ -117,21 +127,27 @@ def render_frames(
     On a CPU each core draws a frame of its own: sharing every frame out among them would leave cores waiting.
     """
 
+    return drawn(len(cameras), lambda index: develop(avatar.render(cameras[index], codes[index])))
+
+
+def drawn(count: int, make: Callable[[int], np.ndarray]) -> Iterator[np.ndarray]:
+    """``make`` of each number below ``count``, in order, on all cores."""
+
     def draw(index: int) -> np.ndarray:
         with torch.inference_mode():
-            return develop(avatar.render(cameras[index], codes[index]))
+            return make(index)
 
     def draw_alone(index: int) -> np.ndarray:
         with undivided():
             return draw(index)
 
     if torch.cuda.is_available():
-        yield from map(draw, range(len(cameras)))
+        yield from map(draw, range(count))
         return
     cores = worker_count()
     pool, waiting = ThreadPoolExecutor(cores, thread_name_prefix="frame"), deque[Future[np.ndarray]]()
     try:
-        for index in range(len(cameras)):
+        for index in range(count):
             waiting.append(pool.submit(draw_alone, index))
             if len(waiting) > cores:
                 yield waiting.popleft().result()
@@ -139,6 +155,39 @@ def render_frames(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def write_pictures(
+    out: Path, images: Iterator[np.ndarray], count: int, video: VideoSettings, manifest: Manifest
+) -> Path:
+    """Pictures as an .mp4 with sound, or as a folder of PNG images with audio.wav; whole or not at all.
+
+    Raises:
+        StudioError: ``out`` exists.
+    """
+    if out.suffix.lower() == ".mp4":
+        return _write_mp4(out, images, count, video, manifest)
+    with write_folder(out, manifest) as temporary:
+        for index, image in enumerate(progress(images, f"render {out.name}", total=count)):
+            write_image(temporary / f"{index:06d}.png", image)
+        if video.audio is not None:
+            write_wav(temporary / "audio.wav", video.audio)
+    return out
+
+
+def _write_mp4(out: Path, images: Iterator[np.ndarray], count: int, video: VideoSettings, manifest: Manifest) -> Path:
+    note = out.with_suffix(".json")
+    for path in (out, note):
+        if path.exists():
+            raise StudioError(
+                f"{path} exists already", expected="a new name", next="choose another name or move it away"
+            )
+    options: dict[str, Any] = {"quality": video.quality, "metadata": {"comment": PROVENANCE}}
+    with VideoWriter(out, video.fps, video.size, audio=video.audio, **options) as writer:
+        for image in progress(images, f"render {out.name}", total=count):
+            writer.write(image)
+    write_json(note, dataclasses.asdict(dataclasses.replace(manifest, files={out.name: content_hash(out)})))
+    return out
 
 
 def _cameras(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config: RenderConfig) -> Camera:
@@ -157,23 +206,11 @@ def _cameras(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config: R
 
 
 def _render_mp4(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig) -> Path:
-    note = out.with_suffix(".json")
-    for path in (out, note):
-        if path.exists():
-            raise StudioError(
-                f"{path} exists already", expected="a new name", next="choose another name or move it away"
-            )
     size = (cameras.width, cameras.height)
     behind = background(config.background, avatar, *size)
-    options: dict[str, Any] = {"quality": config.quality, "metadata": {"comment": PROVENANCE}}
-    with VideoWriter(out, driving.track.fps, size, audio=driving.audio, **options) as writer:
-        images = render_frames(avatar, driving.track.codes, cameras, lambda frame: frame.pixels(behind)[0])
-        for image in progress(images, f"render {out.name}", total=len(cameras)):
-            writer.write(image)
-    manifest = _manifest(avatar, driving, cameras, config)
-    files = {out.name: content_hash(out)}
-    write_json(note, dataclasses.asdict(dataclasses.replace(manifest, files=files)))
-    return out
+    images = render_frames(avatar, driving.track.codes, cameras, lambda frame: frame.pixels(behind)[0])
+    video = VideoSettings(driving.track.fps, size, driving.audio, config.quality)
+    return _write_mp4(out, images, len(cameras), video, _manifest(avatar, driving, cameras, config))
 
 
 def _render_images(
@@ -184,7 +221,7 @@ def _render_images(
     behind = background(config.background, avatar, cameras.width, cameras.height)
     names = [out / f"{index:06d}.png" for index in range(len(cameras))]
     missing = [index for index, name in enumerate(names) if not name.exists()]
-    develop = _transparent if config.alpha else lambda frame: frame.pixels(behind)[0]
+    develop = transparent if config.alpha else lambda frame: frame.pixels(behind)[0]
     frames = (driving.track.codes[missing], cameras[missing], develop)
     images = render_frames(avatar, *frames) if missing else iter(())
     for index, image in zip(missing, progress(images, f"render {out.name}", total=len(missing))):
@@ -243,7 +280,7 @@ def _manifest(avatar: Avatar, driving: Driving, cameras: Camera, config: RenderC
     )
 
 
-def _transparent(image: RenderOutput) -> np.ndarray:
+def transparent(image: RenderOutput) -> np.ndarray:
     """[H, W, 4] uint8 with straight (not premultiplied) colours, as PNG wants them."""
     alpha = image.alpha[0][..., None]
     rgb = image.rgb[0] / alpha.clamp(min=1e-4)

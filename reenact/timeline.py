@@ -46,6 +46,26 @@ def resample(track: CodeTrack, fps: float) -> CodeTrack:
     return replace(track, codes=codes, fps=fps, valid=track.valid[before] & track.valid[after], extras={})
 
 
+def sampled(
+    track: CodeTrack,
+    times: Tensor,  # [T] seconds of the track
+) -> tuple[Codes, Tensor]:
+    """States [T] of a track at any times, its ends held, and where [T] it has a valid frame on either side.
+
+    Times on a frame, to a thousandth of one, give that frame as it is.
+    """
+    position = times.double() * track.fps
+    inside = (position > -0.5) & (position < len(track) - 0.5)
+    position = position.clamp(0, len(track) - 1)
+    position = torch.where((position - position.round()).abs() < 1e-3, position.round(), position)
+    before = position.long()
+    after = (before + (position > before)).clamp(max=len(track) - 1)
+    weight = (position - before).float()
+    exact = bool((weight == 0).all())
+    codes = track.codes[before] if exact else blend(track.codes[before], track.codes[after], weight)
+    return codes, inside & track.valid[before] & track.valid[after]
+
+
 def blend(
     first: Codes,  # batch [T]
     second: Codes,  # batch [T]

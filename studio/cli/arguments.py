@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from studio.cli.nearest import did_you_mean
 from studio.cli.verbs import VERBS
 from studio.errors import StudioError
+from studio.nearest import did_you_mean
 
 
 @dataclass(frozen=True)

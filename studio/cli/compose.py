@@ -20,8 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from studio.cli.config import Config
 from studio.cli.help import CONFIGS, default_choices, group_choices
-from studio.cli.nearest import did_you_mean
 from studio.errors import StudioError
+from studio.nearest import did_you_mean
 
 _SETTING = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
 _NUMBERS = re.compile(r"\[[\d\s.,+-]*\]")  # a list of numbers, such as a size
@@ -65,6 +65,8 @@ def to_config(verb: str, composed: DictConfig) -> Config:
 
 def _split(verb: str, setting: str) -> tuple[str, str]:
     match = _SETTING.fullmatch(setting)
+    if match is None and verb == "render" and setting.endswith((".yaml", ".yml")):
+        return "project", setting
     if match is None:
         first = next(iter(OmegaConf.missing_keys(_compose(verb, []))), "key")
         hint = f"studio {verb} {first}={setting}" if "=" not in setting else f"studio {verb} --help"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from studio.cli.build import build, convert
+from studio.building import build, convert
 
 Built = TypeVar("Built")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.cli.build import build
+from studio.building import build
 from studio.cli.config import Config
 from studio.cli.finish import finish
 from studio.errors import StudioError
@@ -26,8 +26,10 @@ def run(config: Config) -> None:
     from reenact.render import RenderConfig
     from reenact.retarget import RetargetConfig
 
-    avatar, source = config.path("avatar"), config.group("driver").path("source")
-    out = config.optional_path("out") or default_video(avatar, source)
+    avatar, driver = config.path("avatar"), config.group("driver")
+    out = config.optional_path("out") or default_video(
+        avatar, driver.optional_path("source") or Path(driver.text("kind"))
+    )
     settings = DriveConfig(
         relative=config.get("relative", bool | None),
         guard=config.flag("guard"),
@@ -56,7 +58,10 @@ def make_driver(settings: Mapping[str, Any], **more: Any) -> Driver:
     from reenact.drivers import driver_class
 
     values = dict(settings)
-    kind, source = values.pop("kind"), Path(values["source"]).expanduser()
+    kind = values.pop("kind")
+    if values["source"] is None:
+        return build(driver_class(kind), {name: value for name, value in values.items() if value is not None}, "driver")
+    source = Path(values["source"]).expanduser()
     if str(source) != NETWORK and not source.exists():
         raise StudioError(f"no such driver: {source}", expected="a video, a capture or a track", next="check the path")
     if kind == "auto":

@@ -1,14 +1,44 @@
-"""``studio render``: an avatar with a stored track, its codes taken as they are."""
+"""``studio render``: a project, or an avatar with a stored track whose codes are taken as they are."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
 
 from studio.cli.config import Config
 from studio.cli.finish import finish
 from studio.cli.verbs.drive import default_video
+from studio.errors import StudioError
+from studio.folders import next_free
+from studio.logs import say
 
 
 def run(config: Config) -> None:
-    """Render the track."""
+    """Render the project or the track."""
+    if config.optional_path("project") is not None:
+        _project(config)
+        return
+    for name in ("avatar", "track"):
+        if config.optional_path(name) is None:
+            raise StudioError(
+                f"studio render needs {name}", got="nothing", expected="avatar=… track=…, or project=timeline.yaml"
+            )
+    _track(config)
+
+
+def _project(config: Config) -> None:
+    from reenact.project.job import render_project
+
+    source = config.path("project")
+    out = config.optional_path("out") or next_free(Path("outputs") / f"{source.stem}.mp4")
+    look = config.get("look", Literal["preview", "final"])
+    made = render_project(source, out, look, kernels=config.text("kernels"))
+    sources = ", ".join(made.computed) or "none"
+    say(f"{made.drawn} of {made.frames} pictures drawn, the others kept from before; sources made anew: {sources}")
+    finish(out)
+
+
+def _track(config: Config) -> None:
     from reenact.drive import DriveConfig, drive_video
     from reenact.drivers.track import TrackDriver
     from reenact.render import RenderConfig

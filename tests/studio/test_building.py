@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from studio.cli.build import build
+from studio.building import build
 from studio.errors import StudioError
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from studio.cli.nearest import did_you_mean
 from studio.errors import StudioError
+from studio.nearest import did_you_mean
 
 Built = TypeVar("Built")
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
@@ -20,7 +20,8 @@ def build(cls: type[Built], values: Mapping[str, Any], where: str = "") -> Built
     """An instance of a dataclass from plain values.
 
     Args:
-        cls: a dataclass whose fields are numbers, text, paths, Literal, tuples, unions of them or dataclasses.
+        cls: a dataclass whose fields are numbers, text, paths, Literal, tuples, mappings, unions of them or
+            dataclasses.
         values: its fields by name; fields that are left out keep their default.
         where: dotted name of the group, for messages.
 
@@ -55,6 +56,11 @@ def convert(value: Any, hint: Any, name: str) -> Any:
         return _convert_tuple(value, arguments, name)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return build(typing.cast(type, hint), value, name)
+    if origin is Mapping and arguments and isinstance(value, Mapping):
+        return {
+            convert(key, arguments[0], name): convert(item, arguments[1], f"{name}.{key}")
+            for key, item in value.items()
+        }
     if hint in _WORDS:
         return _convert_scalar(value, hint, name)
     if isinstance(value, origin if isinstance(origin, type) else hint):
