@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -28,10 +29,31 @@ def face_points(codes: Codes) -> Tensor:
     return head.landmarks(head.vertices_head(torch.zeros(0), codes))
 
 
+@cache
+def _lips() -> tuple[HeadModel, Tensor, Tensor]:
+    """The built-in head with the vertices of the inner lips only, their indices [3, 2, 3] and weights [3, 2, 3]."""
+    head = measuring_head()
+    points = torch.tensor(_INNER)
+    corners = head.faces[head.landmark_faces[points]]
+    kept, local = torch.unique(corners, return_inverse=True)
+    small = replace(
+        head,
+        template=head.template[kept],
+        identity_basis=head.identity_basis[:, kept],
+        expression_basis=head.expression_basis[:, kept],
+        skin_weights=head.skin_weights[kept],
+    )
+    return small, local, head.landmark_bary[points]
+
+
+def _gaps(codes: Codes) -> Tensor:
+    """[T] metres from the lower to the upper inner lip, the mean of three pairs."""
+    head, corners, weights = _lips()
+    vertices = head.vertices_head(torch.zeros(0), codes)[..., 1]
+    heights = (vertices[..., corners] * weights).sum(-1)
+    return (heights[..., 0] - heights[..., 1]).mean(-1)
+
+
 def lip_gap(codes: Codes) -> Tensor:
     """[T] metres between the inner lips, the mean of three pairs of points; 0 at rest, never below."""
-    points = face_points(codes)
-    rest = face_points(Codes.neutral(codes.space))
-    gaps = torch.stack([points[..., up, 1] - points[..., low, 1] for up, low in _INNER], dim=-1).mean(-1)
-    still = torch.stack([rest[up, 1] - rest[low, 1] for up, low in _INNER]).mean()
-    return (gaps - still).clamp(min=0)
+    return (_gaps(codes) - _gaps(Codes.neutral(codes.space))).clamp(min=0)

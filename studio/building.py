@@ -45,6 +45,8 @@ def build(cls: type[Built], values: Mapping[str, Any], where: str = "") -> Built
 def convert(value: Any, hint: Any, name: str) -> Any:
     """A plain value (as YAML gives it, or text from the command line) as the type that a field declares."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
     if origin in (typing.Union, types.UnionType):
         return _convert_union(value, arguments, name)
     if origin is typing.Literal:

@@ -25,6 +25,8 @@ _OPENERS = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
 _JAW = ("jawOpen", "jaw_pose")
 _CLOSED_GAP = 0.0015  # metres between inner lips: they touch
 _LONGEST_CLOSURE = 0.3  # seconds: lips that are closed for longer are silent
+_END_OF_SILENCE = 0.1  # seconds
+_EASE = 0.09  # seconds in which lips go to a closure and come from it
 _NEARNESS = 0.35  # of the circle of valence and arousal within which a category is felt
 _PARTING = 0.35  # share of an emotion's opening of the mouth that is kept while speech moves the jaw
 
@@ -114,7 +116,8 @@ def add_emotion(track: CodeTrack, layer: CodeTrack, closed: Tensor | np.ndarray 
         closed: [T] 0..1 how far the lips must be closed; found in the motion of the track's lips when not given.
     """
     codes, extra = track.codes, layer.codes
-    shut = _short_closures(codes, track.fps) if closed is None else torch.as_tensor(closed).float().clamp(0, 1)
+    shut = _closures(codes, track.fps) if closed is None else torch.as_tensor(closed).float().clamp(0, 1)
+    shut = _eased(shut, track.fps)
     added = extra.expression.clone()
     names = codes.space.channels
     openers = [index for index, name in enumerate(names) if name.startswith(_OPENERS)]
@@ -165,16 +168,33 @@ def _looked(codes: Codes, extra: Codes) -> Codes:
     return looking(codes, (turn[:, None] @ gaze_directions(codes)[..., None])[..., 0])
 
 
-def _short_closures(codes: Codes, fps: float) -> Tensor:
-    """[T] lips that meet for a moment between open ones, as in P, B and M."""
+def _closures(codes: Codes, fps: float) -> Tensor:
+    """[T] lips that meet for a moment between open ones, as in P, B and M.
+
+    Of longer meetings, which are silences, the ends count: a P may begin a phrase or end it.
+    """
     closed = (lip_gap(codes) < _CLOSED_GAP).float()
     edges = torch.cat((torch.zeros(1), closed, torch.zeros(1))).diff()
     starts, stops = torch.nonzero(edges > 0)[:, 0].tolist(), torch.nonzero(edges < 0)[:, 0].tolist()
     found = torch.zeros(len(closed))
+    end = max(1, round(_END_OF_SILENCE * fps))
     for start, stop in zip(starts, stops):
-        if start > 0 and stop < len(closed) and stop - start <= _LONGEST_CLOSURE * fps:
-            found[max(start - 1, 0) : stop + 1] = 1.0
+        short = stop - start <= _LONGEST_CLOSURE * fps
+        found[start : stop if short else start + end] = 1.0
+        found[max(stop - end, start) : stop] = 1.0
+    found[: end if starts and starts[0] == 0 else 0] = 0.0  # a track may begin and end in silence
+    if len(closed) and bool(closed[-1]):
+        found[-end:] = 0.0
     return found
+
+
+def _eased(shut: Tensor, fps: float) -> Tensor:
+    """The same with a way there and back, so that lips do not jump: 1 stays 1."""
+    reach = max(1, round(_EASE * fps))
+    padded = torch.nn.functional.pad(shut, (reach, reach))
+    around = padded.unfold(0, 2 * reach + 1, 1)
+    slope = torch.cos(torch.arange(-reach, reach + 1) / (reach + 1) * (math.pi / 2)).square()
+    return (around * slope).amax(-1)
 
 
 def _channels(meaning: Word, action: Action, table: Table) -> dict[str, float]:

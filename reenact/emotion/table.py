@@ -82,8 +82,9 @@ class Table:
                 for channel in sided(name, "both"):
                     if channel not in ARKIT52.channels:
                         raise StudioError(f"AU {number} names no channel", got=name, expected="a channel of arkit52")
-        named = [*self.words.values(), *(found for item in self.emotions.values() for found in item.sets)]
-        unknown = {number for item in named for number in item.units} - set(self.units)
+        used = [word.units for word in self.words.values()]
+        used += [found.units for item in self.emotions.values() for found in item.sets]
+        unknown = {number for units in used for number in units} - set(self.units)
         if unknown:
             raise StudioError("the table uses action units that it lacks", got=sorted(unknown))
         lost = [name for name in self.same.values() if name not in self.words and name not in self.emotions]

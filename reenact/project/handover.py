@@ -24,7 +24,8 @@ def carried_over(
 ) -> Part:
     """The part with its gaps filled.
 
-    Gaps up to ``BRIDGE`` between two present frames are crossed smoothly. In longer ones the last state is held, or
+    Gaps up to ``BRIDGE`` between two present frames are crossed smoothly, and before the first one its state is taken:
+    a source may begin a little late. In longer ones the last state is held, or
     left for rest or procedural motion; coming and going take ``fade`` seconds, or as long as a natural motion over that
     distance needs.
     """
@@ -32,10 +33,13 @@ def carried_over(
     away = idle if policy == "procedural" else rest
     result = part
     for start, stop in gaps(present):
+        if start == 0 and stop < count and stop <= BRIDGE * fps:
+            result = mixed(result, _still(part, stop), (frames < stop).float())
+            continue
         during = ((frames >= start) & (frames < stop)).float()
         if start > 0 and stop < count and stop - start <= BRIDGE * fps:
-            ends = [_still(result, start - 1), _still(part, stop)]
-            result = mixed(result, mixed(*ends, ramp(frames, start - 1, stop - start + 1)), during)
+            across = ramp(frames, start - 1, stop - start + 1)
+            result = mixed(result, mixed(_still(result, start - 1), _still(part, stop), across), during)
             continue
         alone = away
         if start > 0:

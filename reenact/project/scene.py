@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -97,7 +98,7 @@ def keyed_cameras(keys: Sequence[CameraKey], start: Camera, target: Tensor, fram
     values = torch.stack([_between(ordered, times, name) for name in ("yaw", "pitch", "zoom", "distance")], dim=-1)
     yaw, pitch, zoom, distance = values.unbind(-1)
     nothing = torch.zeros_like(yaw)
-    turn = axis_angle_to_matrix(torch.stack((nothing, -torch.deg2rad(yaw), nothing), -1))
+    turn = axis_angle_to_matrix(torch.stack((nothing, torch.deg2rad(yaw), nothing), -1))
     turn = axis_angle_to_matrix(torch.stack((torch.deg2rad(pitch), nothing, nothing), -1)) @ turn
     viewmat = start.viewmats[0]
     pivot = viewmat[:3, :3] @ target + viewmat[:3, 3]
@@ -115,7 +116,7 @@ def keyed_cameras(keys: Sequence[CameraKey], start: Camera, target: Tensor, fram
 def _between(keys: Sequence[CameraKey], times: Tensor, name: str) -> Tensor:
     """[T] a value of the keys: held before the first and after the last, eased in between."""
     result = torch.full_like(times, float(getattr(keys[0], name)))
-    for before, after in zip(keys, keys[1:], strict=False):
+    for before, after in pairwise(keys):
         t = ((times - before.at) / max(after.at - before.at, 1e-6)).clamp(0, 1)
         eased = t * t * (3 - 2 * t)
         result = result + (float(getattr(after, name)) - float(getattr(before, name))) * eased

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -232,9 +232,7 @@ def read_project(path: Path) -> Project:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise StudioError(
-            f"{path} is not a readable project", got=f"{problem}{where}", expected="plain YAML"
-        ) from error
+        raise StudioError(f"cannot read the project {path}", got=f"{problem}{where}", expected="plain YAML") from error
     return parse_project(data, path.parent)
 
 
@@ -243,6 +241,10 @@ def parse_project(data: object, folder: Path = Path()) -> Project:
     if not isinstance(data, Mapping):
         raise StudioError("a project is a mapping", got=type(data).__name__, expected="avatar, sources, channels …")
     values = {str(name): value for name, value in data.items()}
+    for name in values:
+        known = (*(item.name for item in fields(Project) if item.name != "folder"), *_SINGLE)
+        if name not in known:
+            raise StudioError(f"unknown setting {name}", expected=did_you_mean(name, known) or ", ".join(known))
     if "characters" not in values:
         values["characters"] = {"avatar": {name: values.pop(name) for name in _SINGLE if name in values}}
     elif any(name in values for name in _SINGLE):
@@ -288,11 +290,12 @@ class _PlainLoader(yaml.SafeLoader):
     """YAML without tags, aliases and repeated keys: nothing is made but text, numbers, lists and mappings."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event: Any = self.peek_event()
+        mark: Any = event.start_mark
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not used in projects", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "aliases are not used in projects", mark)
         if getattr(event, "tag", None) not in (None, "!"):
-            raise yaml.composer.ComposerError(None, None, f"a tag: {event.tag}", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, f"a tag: {event.tag}", mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -301,6 +304,3 @@ class _PlainLoader(yaml.SafeLoader):
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
-
-
-Quality = Literal["preview", "final"]

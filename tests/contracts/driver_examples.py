@@ -42,6 +42,13 @@ def _curves(folder: Path) -> Driver:
     return driver_class("curves")(source=folder / "take.json")  # type: ignore[call-arg]
 
 
+def _procedural(folder: Path) -> Driver:
+    time = np.arange(24_000) / 16_000
+    sound = 0.3 * np.sin(900 * time) * (np.sin(20 * time) > 0)
+    write_wav(folder / "line.wav", Audio(sound.astype(np.float32)[:, None], 16_000))
+    return driver_class("procedural")(source=folder / "line.wav")  # type: ignore[call-arg]
+
+
 def _video(folder: Path) -> Driver:
     project = Path(__file__).resolve().parents[2]
     clip = Path(os.environ.get("STUDIO_SHARED") or project.parent / "shared") / "data/talking_heads/demo1_video.mp4"
@@ -54,5 +61,6 @@ EXAMPLES: Mapping[str, Callable[[Path], Driver]] = {
     "track": _track,
     "livelink": _livelink,
     "curves": _curves,
+    "procedural": _procedural,
     "video": _video,
 }

@@ -1,5 +1,6 @@
 """Dataclasses from settings: exact conversions, nearest names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ class Settings:
     on: bool = False
     seed: int | None = None
     inner: Inner = field(default_factory=Inner)
+    named: Mapping[str, tuple[Inner, ...]] = field(default_factory=dict)
 
 
 def test_everything_is_converted():
@@ -74,3 +76,9 @@ def test_what_is_left_out_keeps_its_default():
 def test_mistakes_are_named(values, message):
     with pytest.raises(StudioError, match=message):
         build(Settings, values, "make")
+
+
+def test_mappings_are_converted_item_by_item():
+    assert build(Settings, {"count": 1, "named": {"a": [{"weight": 2}]}}).named == {"a": (Inner(2.0),)}
+    with pytest.raises(StudioError, match=r"unknown setting named\.a\[0\]\.wait; expected weight"):
+        build(Settings, {"count": 1, "named": {"a": [{"wait": 2}]}})
