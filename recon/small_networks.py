@@ -29,27 +29,36 @@ def answers(
     inputs: Sequence[Tensor],  # P vectors, without gradients
 ) -> Tensor:
     """[P, K] what each network says to its input, differentiable once to their parameters."""
-    parameters = [parameter for network in networks for parameter in network.parameters()]
-    return _Networks.apply([value.numpy() for value in inputs], *parameters)
+    layers = [layer for network in networks for layer in network.children() if isinstance(layer, nn.Linear)]
+    parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+    vectors = [value.numpy() for value in inputs]
+    if torch.is_grad_enabled():
+        return _Networks.apply(vectors, *parameters)
+    return torch.from_numpy(_forward(vectors, [parameter.detach().numpy() for parameter in parameters])[0])
+
+
+def _forward(inputs: Sequence[np.ndarray], parameters: Sequence[np.ndarray]) -> tuple[np.ndarray, list[_Pass]]:
+    """Answers [P, K], and what the backward pass needs."""
+    results, passes = [], []
+    for index, x in enumerate(inputs):
+        w1, b1, w2, b2, w3, b3 = parameters[_LAYERS * index : _LAYERS * (index + 1)]
+        a = w1 @ x + b1
+        gate_a = 1.0 / (1.0 + np.exp(-a))
+        h = a * gate_a
+        b = w2 @ h + b2
+        gate_b = 1.0 / (1.0 + np.exp(-b))
+        g = b * gate_b
+        results.append(w3 @ g + b3)
+        passes.append(_Pass(x, (a, b), (gate_a, gate_b), (h, g)))
+    return np.stack(results), passes
 
 
 class _Networks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: list[np.ndarray], *parameters: Tensor) -> Tensor:
-        arrays = [parameter.numpy() for parameter in parameters]
-        results, ctx.passes = [], []
-        for index, x in enumerate(inputs):
-            w1, b1, w2, b2, w3, b3 = arrays[_LAYERS * index : _LAYERS * (index + 1)]
-            a = w1 @ x + b1
-            gate_a = 1.0 / (1.0 + np.exp(-a))
-            h = a * gate_a
-            b = w2 @ h + b2
-            gate_b = 1.0 / (1.0 + np.exp(-b))
-            g = b * gate_b
-            results.append(w3 @ g + b3)
-            ctx.passes.append(_Pass(x, (a, b), (gate_a, gate_b), (h, g)))
+        results, ctx.passes = _forward(inputs, [parameter.numpy() for parameter in parameters])
         ctx.save_for_backward(*parameters)
-        return torch.from_numpy(np.stack(results))
+        return torch.from_numpy(results)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

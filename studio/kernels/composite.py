@@ -36,7 +36,7 @@ def composite_uint8(
     if rgb.device.type != "cpu" or height * width < _LEAST:
         blended = rgb + (1 - alpha)[..., None] * background
         return (blended.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
-    image = np.empty((views, height, width, 3), np.uint8)
+    image = borrow("pixels", (views, height, width, 3), np.uint8)
     flat = [value.detach().contiguous().numpy().reshape(-1) for value in (rgb, alpha, background)]
     run(_composite_bytes, worker_count(), views, *flat, image.reshape(-1))
     return image

@@ -12,7 +12,7 @@ from torch import Tensor
 from studio.errors import StudioError
 from studio.kernels.backends import choose_kernels
 from studio.kernels.basis_gradient import BasisGradient
-from studio.kernels.buffers import borrow
+from studio.kernels.buffers import borrow, borrow_together
 from studio.kernels.drive_carry import CHANNELS, CHUNK, Activated, Blend, Gains, Raw, carry, carry_backward
 from studio.kernels.drive_pose import (
     LEAST_STRETCH,
@@ -57,8 +57,9 @@ class SkinnedPlaces:
         workers, count = worker_count(), len(self._places.inverse_area)
         vertices = borrow("posed_vertices", len(self._skin.template))
         run(pose_vertices, workers, self._skin, expression, transforms.reshape(-1), vertices)
-        shapes = {"origins": (count, 3), "quats": (count, 4), "stretch": (count,)}
-        anchors = [torch.from_numpy(borrow(f"anchor_{name}", shape)) for name, shape in shapes.items()]
+        shapes: dict[str, tuple[int, ...]] = {"origins": (count, 3), "quats": (count, 4), "stretch": (count,)}
+        arrays = borrow_together("anchors", {name: (shape, np.float32) for name, shape in shapes.items()})
+        anchors = [torch.from_numpy(array) for array in arrays.values()]
         run(place_anchors, workers, self._places, vertices, _flat(Anchored, anchors))
         return anchors[0], anchors[1], anchors[2]
 
@@ -111,8 +112,33 @@ def carry_splats(
     if chosen == "cuda" or count < LEAST or raw[0].dtype != torch.float32:
         means, quats, scales, opacities, colors = carry_reference(gains, anchors, raw, weights, parts)
     else:
-        means, quats, scales, opacities, colors = _Carry.apply(gains, basis_gradient, parts, *anchors, *raw, weights)
+        given = (*anchors, *raw, weights)
+        if torch.is_grad_enabled():
+            means, quats, scales, opacities, colors = _Carry.apply(gains, basis_gradient, parts, *given)
+        else:
+            means, quats, scales, opacities, colors = _carried(gains, parts, given)[0]
     return means, quats, scales, opacities, colors
+
+
+def _carried(
+    gains: Gains, parts: Tensor, given: Sequence[Tensor]
+) -> tuple[tuple[Tensor, ...], list[Tensor], np.ndarray]:
+    """Gaussians, the tensors as they were read, and the corrections [N * CHANNELS]."""
+    used = [value.detach().contiguous() for value in given]
+    count = len(used[0])
+    shapes: dict[str, tuple[int, ...]] = {
+        "means": (count, 3),
+        "quats": (count, 4),
+        "scales": (count, 3),
+        "opacities": (count,),
+    }
+    shapes["colors"] = (count, 3)
+    arrays = borrow_together("carried", {name: (shape, np.float32) for name, shape in shapes.items()})
+    out = tuple(torch.from_numpy(array) for array in arrays.values())
+    anchors, raw, blend = _split(used, parts)
+    corrections = borrow("corrections", count * CHANNELS)
+    run(carry, worker_count(), gains, anchors, raw, blend, corrections, _flat(Activated, out))
+    return out, used, corrections
 
 
 class _Carry(torch.autograd.Function):
@@ -122,18 +148,11 @@ class _Carry(torch.autograd.Function):
     def forward(
         ctx: Any, gains: Gains, basis_gradient: BasisGradient | None, parts: Tensor, *given: Tensor
     ) -> tuple[Tensor, ...]:
-        given = tuple(value.detach().contiguous() for value in given)
-        count = len(given[0])
-        shapes = {"means": (count, 3), "quats": (count, 4), "scales": (count, 3), "opacities": (count,)}
-        shapes["colors"] = (count, 3)
-        out = [torch.from_numpy(borrow(f"carried_{name}", shape)) for name, shape in shapes.items()]
-        anchors, raw, blend = _split(given, parts)
-        corrections = borrow("corrections", count * CHANNELS)
-        run(carry, worker_count(), gains, anchors, raw, blend, corrections, _flat(Activated, out))
+        out, used, corrections = _carried(gains, parts, given)
         if any(ctx.needs_input_grad):
             ctx.gains, ctx.corrections, ctx.basis_gradient = gains, corrections, basis_gradient
-            ctx.save_for_backward(*given, parts)
-        return tuple(out)
+            ctx.save_for_backward(*used, parts)
+        return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -145,7 +164,8 @@ class _Carry(torch.autograd.Function):
         shapes = [tuple(value.shape) for value in saved[3:9]]
         if sink is not None or not wanted:
             shapes[-1] = (0,)
-        gradients = [torch.from_numpy(borrow(f"v_raw_{i}", shape)) for i, shape in enumerate(shapes)]
+        arrays = borrow_together("v_raw", {f"{i}": (shape, np.float32) for i, shape in enumerate(shapes)})
+        gradients = [torch.from_numpy(array) for array in arrays.values()]
         v_corrections = borrow("v_corrections", 0 if sink is None else len(ctx.corrections))
         v_anchors = [
             torch.from_numpy(borrow(f"v_anchor_{i}", tuple(value.shape) if any(asked) else 0))

@@ -192,8 +192,8 @@ def _block(index: int, length: int) -> int:
 def _spread_weights(problem: _Problem, row: int, into: Array) -> None:
     """One row of weights, each three times."""
     if problem.weight.size == 1:
-        for k in range(_PAD, _PAD + 3 * problem.width):
-            into[k] = problem.weight[0]
+        for block in range((3 * problem.width + 15) // 16):
+            store(into, _PAD + _block(block, 3 * problem.width), broadcast(problem.weight[0]))
     else:
         for block in range((problem.width + 15) // 16):
             x = _block(block, problem.width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,9 @@ def rasterize_splats(
     if means.shape[-2] < _LEAST:
         scenes = [_padded(value, _LEAST) for value in scenes]
     repeats = 1 if paired else len(scenes[0])
-    viewmats, Ks = camera.viewmats.repeat(repeats, 1, 1), camera.Ks.repeat(repeats, 1, 1)
+    viewmats, Ks = camera.viewmats, camera.Ks
+    if repeats > 1:
+        viewmats, Ks = viewmats.repeat(repeats, 1, 1), Ks.repeat(repeats, 1, 1)
     views_per_scene = 1 if paired else len(camera)
     if sh_degree is not None:
         scenes[4] = sh_colors(scenes[0], scenes[4], viewmats, sh_degree)
@@ -132,8 +134,12 @@ def rasterize_splats(
         colors_per_view=sh_degree is not None,
     )
     call = _Call(setup, Ks, (*(() if paired else batch), len(camera)), means.shape[-2])
-    rgb, alpha, depth = _Rasterize.apply(call, viewmats, *scenes)
-    rgb, alpha, depth = (image.reshape(*call.leading, *image.shape[1:]) for image in (rgb, alpha, depth))
+    if torch.is_grad_enabled():
+        rgb, alpha, depth = _Rasterize.apply(call, viewmats, *scenes)
+    else:
+        rgb, alpha, depth = _draw(call, viewmats, scenes, differentiable=False)[0]
+    if len(call.leading) > 1:
+        rgb, alpha, depth = (image.reshape(*call.leading, *image.shape[1:]) for image in (rgb, alpha, depth))
     return SplatRender(rgb, alpha, depth, Screen(call.positions, call.gradients))
 
 
@@ -163,29 +169,38 @@ class _Call:
         return shaped.reshape(*self.leading, self.count, *values.shape[2:])
 
 
+def _draw(
+    call: _Call, viewmats: Tensor, splats: Sequence[Tensor], differentiable: bool
+) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    """Images [V, H, W, …], and the Gaussians as they were read."""
+    setup = call.setup
+    shape = (setup.views, setup.height, setup.width)
+    images = tuple(
+        torch.from_numpy(borrow(name, size))
+        for name, size in (
+            ("rgb", (*shape, 3)),
+            ("alpha", shape),
+            ("depth", shape if setup.with_depth else (*shape[:1], 0, 0)),
+        )
+    )
+    used = [value.detach().contiguous() for value in splats]
+    camera = splat_cpu.camera_rows(viewmats, call.Ks, setup.width, setup.height)
+    call.state = splat_cpu.forward(setup, camera, _flat(Gaussians, used), _flat(Images, images), differentiable)
+    return images, used
+
+
 class _Rasterize(torch.autograd.Function):
     """CPU kernels as one differentiable operation over [S, N, …] Gaussians and [V, 4, 4] views."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, viewmats: Tensor, *splats: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        setup, differentiable = call.setup, any(ctx.needs_input_grad)
-        shape = (setup.views, setup.height, setup.width)
-        images = [
-            torch.from_numpy(borrow(name, size))
-            for name, size in (
-                ("rgb", (*shape, 3)),
-                ("alpha", shape),
-                ("depth", shape if setup.with_depth else (*shape[:1], 0, 0)),
-            )
-        ]
-        splats = tuple(value.detach().contiguous() for value in splats)
-        camera = splat_cpu.camera_rows(viewmats, call.Ks, setup.width, setup.height)
-        call.state = splat_cpu.forward(setup, camera, _flat(Gaussians, splats), _flat(Images, images), differentiable)
+    def forward(ctx: Any, call: _Call, viewmats: Tensor, *splats: Tensor) -> tuple[Tensor, ...]:
+        differentiable = any(ctx.needs_input_grad)
+        images, used = _draw(call, viewmats, splats, differentiable)
         if differentiable:
             ctx.call = call
             ctx.set_materialize_grads(False)
-            ctx.save_for_backward(*splats, *images)
-        return images[0], images[1], images[2]
+            ctx.save_for_backward(*used, *images)
+        return images
 
     @staticmethod
     @torch.autograd.function.once_differentiable

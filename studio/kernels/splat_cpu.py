@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from studio.kernels.buffers import borrow_together
@@ -40,16 +39,16 @@ class State(NamedTuple):
 
 def camera_rows(viewmats: Tensor, Ks: Tensor, width: int, height: int) -> np.ndarray:
     """Cameras [V, 4, 4] and [V, 3, 3] as rows [V * CAMERA_ROW]; slopes are clamped 15 % of the image outside it."""
-    views = viewmats.detach().to(torch.float64).numpy()
-    intrinsics = Ks.detach().to(torch.float64).numpy()
+    views, intrinsics = viewmats.detach().numpy(), Ks.detach().numpy()
     rows = np.empty((len(views), CAMERA_ROW), np.float64)
     rows[:, :9] = views[:, :3, :3].reshape(-1, 9)
     rows[:, 9:12] = views[:, :3, 3]
-    fx, fy, cx, cy = intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2], intrinsics[:, 1, 2]
-    rows[:, 12:16] = np.stack((fx, fy, cx, cy), axis=1)
-    margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
-    rows[:, 16:18] = np.stack((-cx / fx - margin_x, (width - cx) / fx + margin_x), axis=1)
-    rows[:, 18:20] = np.stack((-cy / fy - margin_y, (height - cy) / fy + margin_y), axis=1)
+    for axis, size in ((0, width), (1, height)):
+        focal, centre = intrinsics[:, axis, axis].astype(np.float64), intrinsics[:, axis, 2].astype(np.float64)
+        margin = 0.15 * size / focal
+        rows[:, 12 + axis], rows[:, 14 + axis] = focal, centre
+        rows[:, 16 + 2 * axis] = -centre / focal - margin
+        rows[:, 17 + 2 * axis] = (size - centre) / focal + margin
     return rows.astype(np.float32).reshape(-1)
 
 
