@@ -17,11 +17,13 @@ import torch
 from reenact.backgrounds import background
 from reenact.camera_paths import camera_path, fitted
 from reenact.drivers import Driving
+from reenact.drivers.track import TrackDriver
 from reenact.project.compose import Played, compose, play, require_frames
 from reenact.project.scene import Actor, keyed_cameras, render_scene, scene_camera, staged
 from reenact.project.schema import Character, Project, read_project
 from reenact.project.sources import SourceCache
 from reenact.render import PROVENANCE, RenderConfig, VideoSettings, drawn, transparent, write_pictures
+from reenact.style import Style, apply_style, learn_style
 from studio.avatar import Avatar
 from studio.cameras import Camera
 from studio.code_guard import Excess
@@ -90,8 +92,9 @@ def compose_project(project: Project, avatars: Mapping[str, Avatar], cache: Path
     voices = {name: _placed(driven[name], frames / project.fps) for name in project.sources}
     tracks, beyond = {}, {}
     for name, character in project.characters.items():
-        played = {source: _played(driven[source], avatars[name], character) for source in _used(character, project)}
-        own = _mixed([voices[source] for source in project.sound if source in _used(character, project)])
+        style, used = _style(project, character), _used(character, project)
+        played = {source: _played(driven[source], avatars[name], character, style) for source in used}
+        own = _mixed([voices[source] for source in project.sound if source in used])
         tracks[name], beyond[name] = compose(character, avatars[name], played, frames, project.fps, own)
     parents = {f"{name}/{key}": value for name, (d, _, _) in driven.items() for key, value in d.parents.items()}
     heard = _mixed([voices[name] for name in project.sound])
@@ -218,9 +221,20 @@ def _avatar_hash(project: Project, name: str) -> str:
     return content_hash(folder) if folder.exists() else name
 
 
-def _played(driven: tuple[Driving, bool, float], avatar: Avatar, character: Character) -> Played:
+def _played(driven: tuple[Driving, bool, float], avatar: Avatar, character: Character, style: Style | None) -> Played:
     driving, relative, at = driven
-    return play(driving.track, relative, driving.rest, avatar, character, at)
+    track = driving.track
+    if style is not None and character.style is not None and bool(track.valid.any()):
+        track = apply_style(track, style, character.style.strength)
+    return play(track, relative, driving.rest, avatar, character, at)
+
+
+def _style(project: Project, character: Character) -> Style | None:
+    """The style of a character: read from its file, or learned from its track."""
+    if character.style is None:
+        return None
+    path = project.folder / character.style.source.expanduser()
+    return Style.load(path) if path.suffix == ".json" else learn_style(TrackDriver(path).drive().track)
 
 
 def _used(character: Character, project: Project) -> list[str]:

@@ -76,10 +76,11 @@ def make_source(name: str, settings: Mapping[str, Any], base: Path) -> tuple[Dri
         takes_path = Path in (hint, *typing.get_args(hint))
         if takes_path and isinstance(values.get(key), str) and values[key] not in _LIVE:
             values[key] = str(base / Path(values[key]).expanduser())
-    relative = settings.get("relative", chosen.relative)
+    driver = build(chosen, values, name)
+    relative = settings.get("relative", driver.relative)
     if not isinstance(relative, bool):
         raise StudioError(f"wrong value of {name}.relative", got=relative, expected="true or false")
-    return build(chosen, values, name), relative
+    return driver, relative
 
 
 def _key(driver: Driver) -> str:

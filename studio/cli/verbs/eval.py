@@ -1,4 +1,4 @@
-"""``studio eval``: how good an avatar is on what it was not trained on."""
+"""``studio eval``: how good an avatar is on what it was not trained on, or how good a driver's motion is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from studio.cli.config import Config
 from studio.cli.finish import finish
 from studio.cli.progress import count_bar
 from studio.cli.rooms import trained_on
-from studio.folders import next_free
+from studio.cli.verbs.drive import make_driver
+from studio.errors import StudioError
+from studio.folders import next_free, require_new
 from studio.logs import say
 
 if TYPE_CHECKING:
@@ -17,6 +19,45 @@ if TYPE_CHECKING:
 
 
 def run(config: Config) -> None:
+    """Judge the driver where there is one, else the avatar of a run on each held-out split."""
+    if config.values["driver"]["source"] is not None:
+        _driver(config)
+    elif config.optional_path("run") is not None:
+        _run(config)
+    else:
+        raise StudioError("studio eval needs something to judge", got="nothing", expected="run=… or driver=…")
+
+
+def _driver(config: Config) -> None:
+    """Figures of a driver's motion, as it is or on an avatar, printed and written to a folder."""
+    from reenact.drive import drive
+    from reenact.judge.report import judge, read_reference
+    from studio.folders import Manifest, write_folder, write_json
+
+    values = config.values["driver"]
+    out = config.optional_path("out") or next_free(Path("outputs") / f"{Path(str(values['source'])).stem}_judged")
+    require_new(out)
+    driver = make_driver(values)
+    avatar, reference = config.optional_path("avatar"), config.optional_path("reference")
+    truth = read_reference(reference, config.get("track", str | None)) if reference is not None else None
+    if avatar is not None:
+        from recon.avatars import load_avatar
+
+        driving = drive(load_avatar(avatar, config.text("kernels")), driver)
+    else:
+        driving = driver.drive()
+    found = judge(driving, truth)
+    for name, value in found["figures"].items():
+        print(f"{name:<36} {value:.4g}" if isinstance(value, float) else f"{name:<36} {value}")
+    manifest = Manifest(
+        "evaluation", parents=dict(driving.parents), body={"provenance": dict(driving.track.provenance)}
+    )
+    with write_folder(out, manifest) as temporary:
+        write_json(temporary / "metrics.json", found)
+    finish(out)
+
+
+def _run(config: Config) -> None:
     """Evaluate the avatar of a run on each held-out split; every split gets a folder."""
     from recon.perceptual import PerceptualConfig
 
