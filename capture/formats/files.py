@@ -10,6 +10,7 @@ import io
 import json
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,8 @@ _DAMAGE = (
     EOFError,
     OSError,
     MemoryError,
-    SyntaxError,
+    SyntaxError,  # numpy reads the headers of arrays as Python literals
+    tokenize.TokenError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from capture.formats.files import inside
+from capture.formats.files import inside, numbers
 from capture.formats.terms import Terms
 from capture.readers import NoSettings, Reader
 from studio.cameras import Camera
@@ -86,6 +86,8 @@ def _read_description(source: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text())
         files = [frame["file"] for frame in data["frames"]]
+        if data.get("look_at") is not None:
+            data["look_at"] = numbers(data["look_at"], (3,), f"look_at of {path}").tolist()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudioError(f"cannot read {path}", got=repr(error), expected=_EXPECTED) from error
     if not files:
