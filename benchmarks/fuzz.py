@@ -3,9 +3,9 @@
     python -m benchmarks.fuzz [--count 2000] [--seed 0] [EXAMPLE …]
 
 Every example of tests/contracts/reader_examples.py is written once; then one of its files at a time is mutated (bits,
-cuts, copies; in JSON, archives and text also values, keys and paths) and read in a child process. A child that dies, takes
-longer than ``SECONDS`` on a file, grows by more than ``MEGABYTES``, writes outside of its folder or raises anything but
-StudioError is a failure; it is told with what reproduces it.
+cuts, copies; in JSON, archives and text also values, keys and paths) and read in a child process. A child that dies,
+takes longer than ``SECONDS`` on a file, grows by more than ``MEGABYTES``, writes outside of its folder or raises
+anything but StudioError is a failure; it is told with what reproduces it.
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ class Target:
 
 def _serve(name: str, seeds: list[int], pipe: Connection) -> None:
     """In the child: one message before and one after each mutation."""
-    sys.stderr = open(os.devnull, "w")  # FFmpeg's and libpng's complaints
-    os.dup2(sys.stderr.fileno(), 2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # FFmpeg's and libpng's complaints
     with tempfile.TemporaryDirectory() as folder:
         target = Target(name, Path(folder))
         target.attempt(-1)  # what is loaded at first use is not growth

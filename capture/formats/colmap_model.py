@@ -98,7 +98,7 @@ def _camera(name: str, size: tuple[int, int], parameters: Sequence[float], what:
 
 def _image(name: str, camera: int, quaternion: Sequence[float], translation: Sequence[float]) -> ColmapImage:
     w, x, y, z = numbers(quaternion, (4,), f"the rotation of {name}")
-    length = np.sqrt(w * w + x * x + y * y + z * z)
+    length = float(np.linalg.norm([w, x, y, z]))
     if abs(length - 1) > 1e-2:
         raise StudioError(f"the rotation of {name} is no unit quaternion", got=f"length {length:.3g}")
     w, x, y, z = w / length, x / length, y / length, z / length

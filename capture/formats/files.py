@@ -24,6 +24,7 @@ from studio.errors import StudioError
 from studio.unpickler import plain_array
 
 MAX_TEXT_BYTES = 1 << 29
+MAX_NAME_BYTES = 240  # what file systems allow, with room for a suffix
 MAX_ARRAY_BYTES = 1 << 28  # of one array in an npz: FLAME's parameters of a clip are a few MB
 _DAMAGE = (
     KeyError,
@@ -77,7 +78,8 @@ def inside(folder: Path, name: object, reach: Path | None = None) -> Path:
     contained = joined != root and os.path.commonpath([os.path.abspath(joined), os.path.abspath(root)]) == (
         os.path.abspath(root)
     )
-    if not text or not text.isprintable() or os.path.isabs(text) or not contained:
+    long = max(len(part.encode(errors="replace")) for part in text.split("/")) > MAX_NAME_BYTES
+    if not text or not text.isprintable() or os.path.isabs(text) or not contained or long:
         raise StudioError(
             f"a file name that leads out of {root}" if text else f"a missing file name in {folder}",
             got=repr(name)[:100],

@@ -16,11 +16,6 @@ from studio.folders import require_new
 
 
 @dataclass(frozen=True)
-class NoSettings:
-    """For formats that say everything themselves."""
-
-
-@dataclass(frozen=True)
 class Reader:
     """A source format.
 

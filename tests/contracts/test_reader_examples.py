@@ -87,8 +87,6 @@ def test_flame(read):
 def test_settings_choose_frames_cameras_and_height(read, tmp_path):
     name, example, _ = read
     reader = readers()[name]
-    if name == "calibrated_photos":
-        pytest.skip("still photos have no settings")
     settings = dataclasses.replace(reader.settings(), frames=2, cameras=example.ids[0], height=32)
     capture = open_capture(reader.read(example.source, tmp_path / "out", settings))
     assert capture.cameras.ids == example.ids[:1]
@@ -103,8 +101,6 @@ def test_settings_choose_frames_cameras_and_height(read, tmp_path):
 def test_wrong_settings_are_answered(read, wrong, tmp_path):
     name, example, _ = read
     reader = readers()[name]
-    if name == "calibrated_photos":
-        pytest.skip("still photos have no settings")
     with pytest.raises(StudioError):
         reader.read(example.source, tmp_path / "out", dataclasses.replace(reader.settings(), **wrong))
     assert not any(tmp_path.iterdir())
@@ -114,7 +110,7 @@ def test_a_track_of_the_studio_travels_beside(read, tmp_path):
     from studio.codes import ARKIT52, Codes, CodeTrack
 
     name, example, _ = read
-    if name in ("calibrated_photos", "renderme360") or not example.source.is_dir():
+    if not example.source.is_dir():
         pytest.skip("no folder in which a track may lie")
     home = example.source / "tracks" / "fitted"
     frames = len(example.images)
