@@ -162,11 +162,25 @@ def read_manifest(folder: Path, *, kind: str | None, verify: bool = False) -> Ma
 
 
 def _check_files(folder: Path, manifest: Manifest, verify: bool) -> None:
+    listings: dict[str, set[str]] = {}  # asking for each of a capture's many thousand files would take a second
     for name, digest in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
+        parent, _, own = name.rpartition("/")
+        if parent not in listings:
+            listings[parent] = _files_in(folder / parent)
+        if own not in listings[parent]:
             raise StudioError(
-                f"missing file: {path}", expected="every file of the manifest", next="restore or remake it"
+                f"missing file: {folder / name}", expected="every file of the manifest", next="restore or remake it"
             )
-        if verify and content_hash(path) != digest:
-            raise StudioError(f"damaged file: {path}", got="another content hash", expected=digest, next="restore it")
+        if verify and content_hash(folder / name) != digest:
+            raise StudioError(
+                f"damaged file: {folder / name}", got="another content hash", expected=digest, next="restore it"
+            )
+
+
+def _files_in(folder: Path) -> set[str]:
+    """Names of the files of a folder; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()

@@ -1,6 +1,9 @@
 """Captures: round trip through a folder, lazy reading, errors."""
 
+import dataclasses
 import json
+import os
+from time import process_time
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from studio.cameras import Camera, intrinsics, look_at
 from studio.captures import Split, capture_body, open_capture, read_cameras, write_cameras
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
-from studio.folders import Manifest, write_folder
+from studio.folders import Manifest, write_folder, write_json
 from studio.media.images import read_image, to_uint8, write_image
 
 
@@ -105,3 +108,34 @@ def test_rounding_to_bytes_is_a_round_trip():
     levels = np.arange(256, dtype=np.uint8)
     assert np.array_equal(to_uint8(levels / 255.0), levels)
     assert np.array_equal(to_uint8(np.array([-1.0, 2.0])), [0, 255])
+
+
+def test_a_large_capture_opens_at_once(tmp_path):
+    """16 cameras and 1,000 frames with mattes: no image is touched, and no file asked for by itself."""
+    ids, times, files = [f"{view:02d}" for view in range(16)], [f"{time:05d}" for time in range(1000)], {}
+    write_image(tmp_path / "one.png", np.zeros((4, 4, 3), np.uint8))
+    for kind in ("images", "alpha"):
+        for view in ids:
+            (tmp_path / kind / view).mkdir(parents=True)
+            for time in times:
+                os.link(tmp_path / "one.png", tmp_path / kind / view / f"{time}.png")
+                files[f"{kind}/{view}/{time}.png"] = "0" * 16
+    write_cameras(tmp_path / "cameras.json", Camera(torch.eye(4).repeat(16, 1, 1), torch.eye(3).repeat(16, 1, 1), 4, 4))
+    manifest = Manifest(kind="capture", files=files, body=capture_body(times, 25.0, {}))
+    write_json(tmp_path / "manifest.json", dataclasses.asdict(manifest))
+    began = process_time()
+    assert len(open_capture(tmp_path)) == 1000
+    assert process_time() - began < 1.0
+    (tmp_path / "alpha" / "15" / "00999.png").unlink()
+    with pytest.raises(StudioError, match="missing file"):
+        open_capture(tmp_path)
+
+
+def test_frames_come_in_order_from_threads(folder):
+    capture = open_capture(folder)
+    keys = [(2, 1), (0, 0), (1, 1)]
+    assert [(frame.timestep_index, frame.camera_index) for frame in capture.frames(keys)] == keys
+    (folder / "images" / "left" / "01.png").write_bytes(b"damaged")
+    seen = []
+    with pytest.raises(StudioError, match="empty or damaged"):
+        seen.extend(frame.timestep_index for frame in capture.frames([(0, 0), (1, 0), (2, 0)]))

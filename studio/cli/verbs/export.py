@@ -64,7 +64,7 @@ def _export_capture(config: Config, out: Path) -> None:
             "a capture needs a format", got="nothing", expected=" | ".join(f"format={n}" for n in writers())
         )
     source = export_capture(open_capture(config.path("capture")), config.text("format"), out)
-    finish(out, next="ingest", source=source)
+    finish(out, next="ingest", source=source, reader=config.text("format"))
 
 
 def _export_curves(config: Config, out: Path) -> None:
