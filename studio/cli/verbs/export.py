@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from studio.cli.config import Config
 from studio.cli.finish import finish
 from studio.errors import StudioError
 
+if TYPE_CHECKING:
+    from recon.avatars.hash_codes import HashCodes
+
 
 def run(config: Config) -> None:
     """Write the format that the ending of ``out`` names; a name without ending is an avatar or capture."""
     out = config.path("out")
-    if config.values["capture"] is not None:
+    if config.values["capture"] is not None and config.values["avatar"] is None:
         _export_capture(config, out)
         return
     exporters = {".ply": _export_ply, "": _export_avatar, **dict.fromkeys((".csv", ".json", ".npz"), _export_curves)}
@@ -44,13 +48,17 @@ def _export_avatar(config: Config, out: Path) -> None:
     from dataclasses import replace
 
     from recon.avatars import load_avatar
+    from recon.avatars.hash_codes import HashCodes
     from recon.avatars.splats import SplatAvatar
     from studio.folders import content_hash, read_manifest
 
     folder = _required(config, "avatar", out)
     avatar = load_avatar(folder, gaussians=config.get("gaussians", int | None))
+    if isinstance(avatar, HashCodes):
+        _bake(config, folder, avatar, out)
+        return
     if not isinstance(avatar, SplatAvatar):
-        raise StudioError("only drivable Gaussians are stored smaller", got=folder, next="choose a .ply")
+        raise StudioError("only drivable avatars are stored as Gaussians", got=folder, next="choose a .ply")
     manifest = read_manifest(folder, kind="avatar")
     avatar.save(out, replace(manifest, parents={folder.name: content_hash(folder)}), config.get("bits", int))
 
@@ -65,6 +73,29 @@ def _export_capture(config: Config, out: Path) -> None:
         )
     source = export_capture(open_capture(config.path("capture")), config.text("format"), out)
     finish(out, next="ingest", source=source, reader=config.text("format"))
+
+
+def _bake(config: Config, folder: Path, field: HashCodes, out: Path) -> None:
+    from dataclasses import replace
+    from tempfile import TemporaryDirectory
+
+    from recon.bake import BakeConfig, bake
+    from studio.captures import open_capture
+    from studio.cli.progress import step_bar
+    from studio.cli.rooms import chosen_head, only_track
+    from studio.folders import content_hash, read_manifest, require_new
+
+    require_new(out)
+    capture = open_capture(_required(config, "capture", out))
+    path = config.optional_path("track")
+    track = capture.track(only_track(capture) if path is None else path.name)
+    settings = config.build(BakeConfig, "bake")
+    out.resolve().parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.resolve().parent, prefix=".bake") as work, step_bar("bake") as on_step:
+        splats, figures = bake(field, capture, track, chosen_head(config), settings, Path(work), on_step=on_step)
+    manifest = read_manifest(folder, kind="avatar")
+    parents, body = {folder.name: content_hash(folder)}, {**manifest.body, "baked": figures}
+    splats.save(out, replace(manifest, parents=parents, body=body), config.get("bits", int))
 
 
 def _export_curves(config: Config, out: Path) -> None:

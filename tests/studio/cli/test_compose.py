@@ -81,6 +81,14 @@ def test_photometric_tracking_has_the_same_defaults():
     assert set(values["photometric"]) == {item.name for item in dataclasses.fields(CodeFitConfig)}
 
 
+def test_baking_has_the_same_defaults():
+    from recon.bake import BakeConfig
+
+    values = yaml.safe_load((CONFIGS / "export.yaml").read_text(encoding="utf-8"))
+    assert Config(values).build(BakeConfig, "bake") == BakeConfig()
+    assert set(values["bake"]) == {item.name for item in dataclasses.fields(BakeConfig)}
+
+
 def test_a_live_stream_has_the_same_defaults():
     from recon.online import OnlineConfig
 
