@@ -26,6 +26,8 @@ from studio.kernels.unwarp import unwarp_points
 _SH_DEGREE, _SH_BASES = 3, 16
 _LATENT = 16  # numbers that the density network hands to the colour network; the first is the density's logarithm
 _LARGEST = 12.0  # of that logarithm
+_FIRST_STEPS = 10.0  # that let 1/e of the light through at first: inside of the hull nearly all is somebody
+_GAIN = 10.0  # of its first number, so that surfaces form within hundreds of steps
 _STILL = 1e-5  # last layer of the deformation at first: nothing moves
 _FEATURES = 2
 _ROUNDS = 4  # of undoing the head model's motion
@@ -197,7 +199,7 @@ class HeadField:
         empty = points.new_zeros(0, grid.width)
         features = encoded[0] if len(encoded) == 1 else torch.cat([empty, *encoded])
         latent = mlp(features, self.parameters["density"], self.shape.density, kernels=self.kernels)
-        return latent[:, 0].clamp(max=_LARGEST).exp() / (64.0 * self.step), latent
+        return (_GAIN * latent[:, 0]).clamp(max=_LARGEST).exp() / (_FIRST_STEPS * self.step), latent
 
     def _deformed(self, inside: Tensor, index: Tensor, moments: Moments) -> Tensor:
         """Points of the box, as shares of its sides, in the space of all moments."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,10 +72,10 @@ class HashEnsembleConfig:
     iterations: int = 4000
     train_num_rays_per_batch: int = 4096
     samples: int = 49_152
-    timesteps_per_batch: int = 2
+    timesteps_per_batch: int = 4
     render_step_size: float = 0.0025
     alpha_thre: float = 1e-3
-    early_stop_eps: float = 1e-3
+    early_stop_eps: float = 5e-3
     cells: int = 64
     min_views: int = 2
     window_deform_begin: float = 0.0
@@ -92,7 +93,7 @@ class HashEnsembleConfig:
     lambda_empty_loss: float = 1e-2
     lambda_near_loss: float = 1e-4
     lambda_depth_loss: float = 1e-4
-    lambda_dist_loss: float = 1e-4
+    lambda_dist_loss: float = 3e-3
     camera_colors: bool = False
     foreground: float = 0.9
     cache_megabytes: int = 512
@@ -119,6 +120,7 @@ class HashEnsembleConfig:
 
 
 _OCCUPANCY_EVERY, _OCCUPANCY_WARM = 16, 256  # steps; all cells are looked at while it is warm
+_LOOKED_AT, _FORGOTTEN = 2, 0.88  # timesteps in each update, and what is left of what was seen before
 _FIRST_RAYS = 512
 _GLANCE = 0.3  # what finding out that a sample is hidden or empty costs against learning from it
 _BETAS, _EPS = (0.9, 0.99), 1e-15
@@ -226,12 +228,16 @@ class HeadSession(StoredSession):
 
     @torch.no_grad()
     def _look_for_what_is_empty(self, step: int) -> None:
-        """At a random timestep: the grid keeps the most that was seen, so it becomes that of all."""
-        timestep = torch.randint(len(self.timesteps), (1,), generator=self.generator)
-        prepared = self.field.prepare(self.moments(timestep, step))
-        self.field.occupancy.update(
-            lambda points: self.field.opacity(prepared, points), self.generator, everywhere=step < _OCCUPANCY_WARM
-        )
+        """At random timesteps: the grid keeps the most that was seen for a while, so it becomes that of all."""
+        timesteps = torch.randint(len(self.timesteps), (_LOOKED_AT,), generator=self.generator)
+        for index, timestep in enumerate(timesteps):
+            prepared = self.field.prepare(self.moments(timestep[None], step))
+            self.field.occupancy.update(
+                partial(self.field.opacity, prepared),
+                self.generator,
+                everywhere=step < _OCCUPANCY_WARM,
+                decay=1.0 if index else _FORGOTTEN,
+            )
 
     def _loss(self, step: int) -> Tensor:
         config = self.config
