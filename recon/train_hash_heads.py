@@ -80,11 +80,11 @@ class HashEnsembleConfig:
     min_views: int = 2
     window_deform_begin: float = 0.0
     window_deform_end: float = 0.067
-    window_hash_encodings_begin: float = 0.133
-    window_hash_encodings_end: float = 0.267
+    window_hash_encodings_begin: float = 0.3
+    window_hash_encodings_end: float = 0.6
     lr_main: float = 1e-2
-    lr_deformation_field: float = 1e-3
-    lr_embeddings: float = 5e-3
+    lr_deformation_field: float = 5e-3
+    lr_embeddings: float = 2e-2
     lr_drops: int = 15
     gamma_main: float = 0.8
     gamma_deformation_field: float = 0.8
