@@ -6,6 +6,7 @@ drawn, follows from the seed and the step alone, so that a resumed run draws the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from studio.cameras import Camera
 from studio.captures import Capture
 from studio.errors import StudioError
 
@@ -49,11 +51,12 @@ class _Held:
     images: np.ndarray  # [N, 3] uint8
     mattes: np.ndarray  # [N] uint8
     near: np.ndarray  # [M] int32: pixels on or near the person
+    telling: np.ndarray  # [E] int32: pixels of mouth and eyes
     depths: np.ndarray | None  # [N] float32
 
     @property
     def bytes(self) -> int:
-        parts = (self.images, self.mattes, self.near, self.depths)
+        parts = (self.images, self.mattes, self.near, self.telling, self.depths)
         return sum(part.nbytes for part in parts if part is not None)
 
 
@@ -71,18 +74,23 @@ class PixelStream:
         foreground: float,
         with_depth: bool,
         seed: int,
+        emphasis: float = 0.0,
+        telling: Callable[[int, Camera], np.ndarray] | None = None,
     ) -> None:
         """Args:
         max_bytes: of the images held, about.
         renew_every: steps after which one timestep gives its place to the next.
         foreground: share of the pixels that are drawn on or near the person.
         with_depth: also read depths.
+        emphasis: share of the pixels that are drawn where ``telling`` says.
+        telling: from a timestep and a camera (C = 1) to the pixels [H, W] bool that tell most.
 
         Raises:
             StudioError: images without mattes.
         """
         self.capture, self.timesteps, self.cameras = capture, timesteps, cameras
         self._share, self._depth, self._seed, self._every = foreground, with_depth, seed, renew_every
+        self._emphasis, self._telling = emphasis, telling
         self._behind = [capture.background(camera) for camera in cameras]
         self._held: dict[int, _Held] = {}
         self.reads = 0
@@ -128,13 +136,14 @@ class PixelStream:
         )
 
     def _some(self, held: _Held, count: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
-        near = round(count * self._share) if len(held.near) else 0
-        which = np.concatenate(
-            (
-                held.near[random.integers(max(len(held.near), 1), size=near)],
-                random.integers(len(held.mattes), size=count - near),
-            )
-        ).astype(np.int64)
+        telling = round(count * self._emphasis) if len(held.telling) else 0
+        near = round((count - telling) * self._share) if len(held.near) else 0
+        parts = [
+            held.telling[random.integers(max(len(held.telling), 1), size=telling)],
+            held.near[random.integers(max(len(held.near), 1), size=near)],
+            random.integers(len(held.mattes), size=count - telling - near),
+        ]
+        which = np.concatenate(parts).astype(np.int64)
         alpha = held.mattes[which].astype(np.float32) / 255
         depth = np.zeros(0, np.float32) if held.depths is None else held.depths[which]
         return which, held.images[which].astype(np.float32) / 255, alpha, depth
@@ -145,7 +154,7 @@ class PixelStream:
         return self._held[index]
 
     def _read(self, timestep: int) -> _Held:
-        images, mattes, near, depths = [], [], [], []
+        images, mattes, near, depths, telling = [], [], [], [], []
         border = 2 * round(_BORDER * max(self.capture.cameras.height, self.capture.cameras.width)) + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (border, border))
         for place, camera in enumerate(self.cameras):
@@ -158,13 +167,18 @@ class PixelStream:
             images.append(_person(frame.image, frame.alpha, self._behind[place]))
             mattes.append(frame.alpha)
             near.append(cv2.dilate(frame.alpha, disc) > 0)
+            if self._telling is not None:
+                telling.append(self._telling(timestep, frame.camera) & near[-1])
             if self._depth:
                 depth = self.capture.depth(timestep, camera)
                 depths.append(np.zeros(frame.alpha.shape, np.float32) if depth is None else depth)
         self.reads += len(images)
         flat_near = np.flatnonzero(np.stack(near)).astype(np.int32)
+        flat_telling = np.flatnonzero(np.stack(telling) if telling else np.empty(0)).astype(np.int32)
         flat_depths = np.stack(depths).reshape(-1) if self._depth else None
-        return _Held(np.stack(images).reshape(-1, 3), np.stack(mattes).reshape(-1), flat_near, flat_depths)
+        return _Held(
+            np.stack(images).reshape(-1, 3), np.stack(mattes).reshape(-1), flat_near, flat_telling, flat_depths
+        )
 
 
 def _person(image: np.ndarray, alpha: np.ndarray, behind: np.ndarray | None) -> np.ndarray:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recon.avatars.hash_codes import HashCodes
 from recon.code_network import CodeNetwork
 from recon.corrections import CodeStatistics
+from recon.frames import region_masks
 from recon.head_field import Moments, faded_weights
 from recon.hull import hull_grid
 from recon.loop import OnStep, fit
@@ -19,6 +21,7 @@ from recon.mesh_warp import MeshWarp
 from recon.person import person_of
 from recon.pixels import Pixels
 from recon.train_hash_heads import HashEnsembleConfig, HeadSession
+from studio.cameras import Camera
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.heads.model import HeadModel
@@ -38,12 +41,14 @@ class HashCodesConfig(HashEnsembleConfig):
         components: most motions of mouth, eyes, brows and the rest that the network sees of each.
         code_hidden: width of the network.
         residual: numbers of its own that each timestep has while training; they are zero afterwards.
+        emphasis: share of the pixels that are drawn at mouth and eyes.
         jitter: noise on the components, so that what is learned is a smooth function of them.
     """
 
     components: int = 16
     code_hidden: int = 64
     residual: int = 4
+    emphasis: float = 0.25
     jitter: float = 0.1
 
 
@@ -85,9 +90,9 @@ class HashCodesSession(HeadSession):
     """Codes instead of timesteps."""
 
     def __init__(self, capture: Capture, track: CodeTrack, head: HeadModel, config: HashCodesConfig) -> None:
-        self.poses = track.codes.head_to_world
-        super().__init__(capture, track, config)
+        self.poses, self.tracked = track.codes.head_to_world, track.codes
         self.own, self.head, self.head_hash = config, person_of(track, head), head.hash
+        super().__init__(capture, track, config)
         box = self.field.occupancy
         self.warp = MeshWarp(self.head, box.lower, box.upper)
         self.statistics = CodeStatistics.fit(self.codes, self.head, config.components)
@@ -99,6 +104,16 @@ class HashCodesSession(HeadSession):
         self.residual = torch.nn.Parameter(residual)
         self.to_head = rigid_inverse(self.codes.head_to_world)
         self.optimizer = self.make_optimizer()
+
+    def emphasis(self) -> dict[str, Any]:
+        """Mouth and eyes, where the head model has them."""
+        landmarks = self.head.landmark_submodel()
+
+        def telling(timestep: int, camera: Camera) -> np.ndarray:
+            regions = region_masks(landmarks, self.tracked[timestep], camera)
+            return regions["mouth"] | regions["eyes"]
+
+        return {"emphasis": self.own.emphasis, "telling": telling}
 
     def place(self, capture: Capture, cameras: tuple[int, ...]) -> OccupancyGrid:
         """In the head frame: what all cameras agree on at some timestep, or a single one most of the time."""

@@ -154,6 +154,7 @@ class HeadSession(StoredSession):
             foreground=config.foreground,
             with_depth=self.with_depth,
             seed=config.seed,
+            **self.emphasis(),
         )
         self.count = min(_FIRST_RAYS, config.train_num_rays_per_batch)  # of a step; more once there is a surface
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -171,6 +172,10 @@ class HeadSession(StoredSession):
             config.early_stop_eps,
             config.kernels,
         )
+
+    def emphasis(self) -> dict[str, Any]:
+        """Which pixels are drawn more often than others on the person; see ``PixelStream``."""
+        return {}
 
     @abstractmethod
     def place(self, capture: Capture, cameras: tuple[int, ...]) -> OccupancyGrid:

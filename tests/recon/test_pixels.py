@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recon.pixels import PixelStream
+from studio.cameras import Camera
 from studio.captures import Capture
 from tests.recon.ball import SIZE, write_ball_capture
 
@@ -61,3 +62,16 @@ def test_pixels_are_what_the_photos_show_of_the_person(capture: Capture) -> None
 def test_most_pixels_are_on_the_person(capture: Capture) -> None:
     share = [float((_stream(capture, foreground=f).draw(0, 2000, 2).alpha > 0.5).float().mean()) for f in (0.0, 1.0)]
     assert share[1] > max(0.75, 1.5 * share[0])
+
+
+def test_some_pixels_are_drawn_where_they_tell_most(capture: Capture) -> None:
+    def telling(timestep: int, camera: Camera) -> np.ndarray:
+        mask = np.zeros((camera.height, camera.width), bool)
+        mask[SIZE // 2 - 3 : SIZE // 2 + 3, SIZE // 2 - 3 : SIZE // 2 + 3] = True
+        return mask
+
+    options = {"max_bytes": 1 << 30, "renew_every": 2, "foreground": 0.9, "with_depth": False, "seed": 0}
+    stream = PixelStream(capture, (0, 1), (0, 1), emphasis=0.4, telling=telling, **options)  # type: ignore[arg-type]
+    places = stream.draw(0, 1000, 2).places
+    middle = ((places >= SIZE // 2 - 3) & (places < SIZE // 2 + 3)).all(1)
+    assert 0.4 <= float(middle.float().mean()) < 0.5
