@@ -22,7 +22,7 @@ class RateConfig:
 
     offsets: float = 3e-3
     quats: float = 4e-3
-    log_scales: float = 8e-3
+    log_scales: float = 6.4e-2
     opacity_logits: float = 4e-2
     colors: float = 6e-3
     bases: float = 3e-3
