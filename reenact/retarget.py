@@ -56,7 +56,11 @@ class RetargetConfig:
 
 
 def retarget(
-    track: CodeTrack, avatar: CodeRange, config: RetargetConfig | None = None, rest: Codes | None = None
+    track: CodeTrack,
+    avatar: CodeRange,
+    config: RetargetConfig | None = None,
+    rest: Codes | None = None,
+    measured: CodeRange | None = None,
 ) -> CodeTrack:
     """A driver's track as codes for an avatar.
 
@@ -72,6 +76,7 @@ def retarget(
         config: strengths.
         rest: the driver's neutral state where it is known; nothing is estimated then, and amplitudes stay as they are,
             but for blinks, which close the avatar's eyes.
+        measured: the driver's neutral state and range where they are known from earlier, as in a live stream.
 
     Raises:
         StudioError: the track is of another code space, or shows no face at all.
@@ -79,7 +84,7 @@ def retarget(
     config = config or RetargetConfig()
     avatar.neutral.space.require(track.codes.space, "the driver")
     if rest is None:
-        driver = measure_range(track)
+        driver = measure_range(track) if measured is None else measured
         neutral, gains = driver.neutral, match_gains(driver, avatar)
     else:
         neutral, gains = rest, _lid_gains(avatar)
