@@ -22,7 +22,7 @@ _MIN_ANGLE = np.radians(1.5)  # between the rays: below, depth is noise
 
 
 @dataclass(frozen=True)
-class _Features:
+class Features:
     xy: np.ndarray  # [N, 2] pixels
     descriptors: np.ndarray  # [N, 128]
     colors: np.ndarray  # [N, 3] 0..1
@@ -35,9 +35,9 @@ def triangulate_points(capture: Capture, cameras: tuple[int, ...]) -> tuple[np.n
         StudioError: hardly anything could be matched.
     """
     rig = capture.cameras[cameras]
-    features = [_detect(capture.frame(0, index).image) for index in progress(cameras, "features")]
+    features = [detect_features(capture.frame(0, index).image) for index in progress(cameras, "features")]
     points, colors = [], []
-    for first, second in progress(_neighbour_pairs(rig), "matching"):
+    for first, second in progress(neighbour_pairs(rig), "matching"):
         new_points, new_colors = _triangulate_pair(rig, features, first, second)
         points.append(new_points)
         colors.append(new_colors)
@@ -52,7 +52,8 @@ def triangulate_points(capture: Capture, cameras: tuple[int, ...]) -> tuple[np.n
     return np.concatenate(points), np.concatenate(colors)
 
 
-def _detect(image: np.ndarray) -> _Features:
+def detect_features(image: np.ndarray) -> Features:
+    """RootSIFT features of a picture [H, W, 3] uint8."""
     sift = cv2.SIFT.create(nfeatures=6000, contrastThreshold=0.01)
     keypoints, descriptors = sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
     xy = np.array([point.pt for point in keypoints], dtype=np.float64).reshape(-1, 2)
@@ -61,10 +62,10 @@ def _detect(image: np.ndarray) -> _Features:
     if descriptors is None:
         descriptors = np.zeros((0, 128), np.float32)
     descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-6))
-    return _Features(xy + 0.5, descriptors, image[rows, columns] / 255.0)
+    return Features(xy + 0.5, descriptors, image[rows, columns] / 255.0)
 
 
-def _neighbour_pairs(rig: Camera) -> list[tuple[int, int]]:
+def neighbour_pairs(rig: Camera) -> list[tuple[int, int]]:
     """Pairs of views whose centres and directions are closest, each pair once."""
     centers = rig.centers.double().numpy()
     directions = rig.viewmats[:, 2, :3].double().numpy()
@@ -77,14 +78,26 @@ def _neighbour_pairs(rig: Camera) -> list[tuple[int, int]]:
     )
 
 
-def _triangulate_pair(rig: Camera, features: list[_Features], first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
-    a, b = features[first], features[second]
+def match_features(a: Features, b: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [M, 2] and [M, 2] of features of two pictures that are likely the same points."""
     if min(len(a.xy), len(b.xy)) < 2:
-        return np.zeros((0, 3)), np.zeros((0, 3))
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    return _matches(a, b)[1]
+
+
+def _matches(a: Features, b: Features) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Indices [M, 2] of features whose nearest neighbour is much nearer than the second (Lowe), and their pixels."""
     matches = cv2.BFMatcher().knnMatch(a.descriptors, b.descriptors, k=2)
     kept = [(m.queryIdx, m.trainIdx) for m, other in matches if m.distance < _RATIO * other.distance]
     index = np.array(kept, dtype=int).reshape(-1, 2)
-    xy = (a.xy[index[:, 0]], b.xy[index[:, 1]])
+    return index, (a.xy[index[:, 0]], b.xy[index[:, 1]])
+
+
+def _triangulate_pair(rig: Camera, features: list[Features], first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
+    a, b = features[first], features[second]
+    if min(len(a.xy), len(b.xy)) < 2:
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    index, xy = _matches(a, b)
     projections = [(rig.Ks[i] @ rig.viewmats[i, :3]).double().numpy() for i in (first, second)]
     homogeneous = (
         cv2.triangulatePoints(projections[0], projections[1], xy[0].T, xy[1].T) if len(index) else np.zeros((4, 0))

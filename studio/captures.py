@@ -105,6 +105,10 @@ class Capture:
         """Whether every image of a camera has a matte."""
         return all(self._path("alpha", index, camera_index).exists() for index in range(len(self)))
 
+    def file(self, kind: str, timestep_index: int, camera_index: int = 0) -> Path:
+        """Where a picture of a kind ("images", "alpha") lies, whether it is there or not."""
+        return self._path(kind, timestep_index, camera_index)
+
     def _path(self, kind: str, timestep_index: int, camera_index: int) -> Path:
         return self.folder / kind / self.cameras.ids[camera_index] / f"{self.timestep_ids[timestep_index]}.png"
 
@@ -192,9 +196,17 @@ def capture_body(timestep_ids: Sequence[str], fps: float, splits: Mapping[str, S
     return {"timestep_ids": list(timestep_ids), "fps": fps, "splits": listed}
 
 
-def open_capture(folder: Path) -> Capture:
-    """Open a capture folder; images are read when asked for. Raises StudioError when it is no whole capture."""
-    manifest = read_manifest(folder, kind="capture")
+def open_capture(folder: Path, complete: bool = True) -> Capture:
+    """Open a capture folder; images are read when asked for.
+
+    Args:
+        folder: where it is.
+        complete: refuse a capture from which files are missing.
+
+    Raises:
+        StudioError: it is no capture, or damaged.
+    """
+    manifest = read_manifest(folder, kind="capture", complete=complete)
     cameras = read_cameras(folder / "cameras.json")
     body = manifest.body
     try:

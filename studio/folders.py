@@ -124,13 +124,14 @@ def write_folder(folder: Path, manifest: Manifest) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)  # ours, and gone already when it was renamed
 
 
-def read_manifest(folder: Path, *, kind: str | None, verify: bool = False) -> Manifest:
+def read_manifest(folder: Path, *, kind: str | None, verify: bool = False, complete: bool = True) -> Manifest:
     """Read and check the manifest of a folder.
 
     Args:
         folder: the folder.
         kind: what it must be; None for any kind.
-        verify: also compare the hash of every file (missing files are always found).
+        verify: also compare the hash of every file.
+        complete: refuse a folder from which files are missing; without, only the manifest must be there.
 
     Raises:
         StudioError: no such folder, no or damaged manifest, another kind, a newer schema, missing or changed files.
@@ -157,7 +158,8 @@ def read_manifest(folder: Path, *, kind: str | None, verify: bool = False) -> Ma
         raise StudioError(
             f"{folder} was made by a newer studio", got=f"schema {manifest.schema}", expected=f"at most {SCHEMA}"
         )
-    _check_files(folder, manifest, verify)
+    if complete:
+        _check_files(folder, manifest, verify)
     return manifest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 VERBS: tuple[str, ...] = (
     "ingest",
+    "check",
     "track",
     "train",
     "eval",
