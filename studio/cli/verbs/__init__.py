@@ -5,6 +5,7 @@ from __future__ import annotations
 VERBS: tuple[str, ...] = (
     "ingest",
     "check",
+    "colour",
     "track",
     "train",
     "eval",
