@@ -82,7 +82,8 @@ def run_clean(folders: dict[str, Path], work: Path, memory: dict[str, Look]) -> 
             variants["cropped"] = open_capture(copy.folder, complete=False)
         for variant, capture in variants.items():
             report = check(capture, memory)
-            wrong = alarms(report)
+            silent = CAPTURES[name].script == "expressions"  # nothing is said: that its sound is silent is true
+            wrong = [alarm for alarm in alarms(report) if not (silent and alarm == "sound")]
             total += len(report.verdicts)
             rows.append({"capture": f"{name}, {variant}", "false alarms": len(wrong), "by": ", ".join(wrong) or "–"})
             for item in report.findings:

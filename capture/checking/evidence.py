@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
+from threading import Lock
 
 import numpy as np
 
@@ -140,6 +140,37 @@ def chosen_timesteps(count: int, limit: int) -> np.ndarray:
     return np.unique((starts[:, None] + np.arange(length)).ravel())
 
 
+class _Networks:
+    """Landmarkers, loaded when needed, one for each thread at a time."""
+
+    def __init__(self, bundle: Path | None, stack: ExitStack) -> None:
+        """Args: bundle: the model. stack: closes them at its end."""
+        self._bundle, self._stack = bundle, stack
+        self._free: list[Landmarker] = []
+        self._lock = Lock()
+        self.missing = ""
+
+    @contextmanager
+    def one(self) -> Iterator[Landmarker | None]:
+        """A landmarker for this thread; None where there is no model."""
+        with self._lock:
+            network = self._free.pop() if self._free else self._load()
+        yield network
+        if network is not None:
+            with self._lock:
+                self._free.append(network)
+
+    def _load(self) -> Landmarker | None:
+        if self.missing:
+            return None
+        try:
+            return self._stack.enter_context(closing(Landmarker(self._bundle)))
+        except StudioError as error:
+            say(f"warning: {error}")
+            self.missing = "the face landmarker is not there (studio doctor says how to get it)"
+            return None
+
+
 def gather(
     capture: Capture,
     limit: int = 3000,
@@ -159,32 +190,20 @@ def gather(
     cameras = range(len(capture.cameras))
     timesteps = chosen_timesteps(len(capture), max(limit // len(cameras), 8))
     memory = {} if memory is None else memory
-    missing = ""
     workers = max(min(os.cpu_count() or 1, 8), 1)
     with ExitStack() as stack:
-        free: SimpleQueue[Landmarker | None] = SimpleQueue()
-        try:
-            for _ in range(workers):
-                free.put(stack.enter_context(closing(Landmarker(landmarker))))
-        except StudioError as error:
-            say(f"warning: {error}")
-            missing = "the face landmarker is not there (studio doctor says how to get it)"
-            for _ in range(workers):
-                free.put(None)
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        networks = _Networks(landmarker, stack)
 
         def one(key: tuple[int, int]) -> Look:
             image, matte = (capture.file(kind, *key) for kind in ("images", "alpha"))
             digest = digest_of(image, matte)
             if digest not in memory:
-                found = free.get()
-                try:
-                    memory[digest] = look_at(image, matte, found)
-                finally:
-                    free.put(found)
+                with networks.one() as network:
+                    memory[digest] = look_at(image, matte, network)
             return memory[digest]
 
         keys = [(int(t), c) for t in timesteps for c in cameras]
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
         flat = list(progress(pool.map(one, keys), "looking", len(keys)))
     rows = [flat[start : start + len(cameras)] for start in range(0, len(flat), len(cameras))]
-    return Evidence(capture, timesteps, rows, missing, track)
+    return Evidence(capture, timesteps, rows, networks.missing, track)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from capture.landmarker import MIRROR
+
 # Index: place in millimetres and normal, of the procedural head at rest (head frame: x to the subject's left, y up,
 # z out of the face).
 _TABLE: dict[int, tuple[float, float, float, float, float, float]] = {
@@ -47,6 +49,7 @@ NORMALS = NORMALS / np.linalg.norm(NORMALS, axis=1, keepdims=True)
 SKIN = np.isin(INDICES, (50, 280, 205, 425, 117, 346, 151, 9, 108, 337, 5, 195, 197, 6, 168))  # [P] bare skin
 OUTER_EYES = (int(np.flatnonzero(INDICES == 33)[0]), int(np.flatnonzero(INDICES == 263)[0]))
 OUTER_EYES_METRES = 0.089  # their distance in adults; a tenth more or less is usual
+MIRRORED = np.array([int(np.flatnonzero(MIRROR[index] == INDICES)[0]) for index in INDICES])  # left for right
 # Image axes (x right, y down, z away) of a face that looks straight into the camera, from its head frame.
 _TO_IMAGE = np.array([1.0, -1.0, -1.0])
 

@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from capture.checking.evidence import Evidence
-from capture.checking.face_points import INDICES, OUTER_EYES, OUTER_EYES_METRES, PLACES, similarity
+from capture.checking.face_points import INDICES, MIRRORED, OUTER_EYES, OUTER_EYES_METRES, PLACES, similarity
 
 _MOMENTS = 10  # timesteps that are used
 _ROUNDS = 5  # of reweighting
@@ -170,10 +170,20 @@ def _typical(errors: np.ndarray, trust: np.ndarray, size: float) -> float:
 
 def overall_error(model: Model, seen: Sightings) -> float:
     """Median over the cameras of their errors when all have a say, in percent of the face's size."""
+    known = _errors_together(model, seen)
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def mean_error(model: Model, seen: Sightings) -> float:
+    """As ``overall_error``, but no camera may be left out: the mean."""
+    known = _errors_together(model, seen)
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _errors_together(model: Model, seen: Sightings) -> np.ndarray:
     _, errors = meet(model, seen)
-    each = [_typical(e, t, s) for e, t, s in zip(errors, seen.trust, seen.size, strict=True)]
-    known = [value for value in each if np.isfinite(value)]
-    return float(np.median(known)) if known else float("nan")
+    each = np.array([_typical(e, t, s) for e, t, s in zip(errors, seen.trust, seen.size, strict=True)])
+    return each[np.isfinite(each)]
 
 
 def pair_errors(model: Model, seen: Sightings) -> np.ndarray:
@@ -213,7 +223,7 @@ class Reading:
     read: Callable[[Model], Model]
 
 
-_FLIPS = {
+FLIPS = {
     "opengl": (1.0, -1.0, -1.0),
     "y_up": (1.0, -1.0, 1.0),
     "rolled": (-1.0, -1.0, 1.0),
@@ -295,10 +305,10 @@ def pose_readings() -> Iterator[Reading]:
         "rolled": "negate the first and second row of world-to-camera, or turn the pictures",
         "backwards": "negate the first and third row of world-to-camera",
     }
-    for name, flip in _FLIPS.items():
+    for name, flip in FLIPS.items():
         yield Reading(f"axes_{name}", f"cameras with {names[name]}", todo[name], lambda m, f=flip: _flipped(m, f))  # type: ignore[misc]
     yield Reading("inverted", "camera-to-world matrices", "invert them: world-to-camera is expected", _inverted)
-    for name, flip in _FLIPS.items():
+    for name, flip in FLIPS.items():
         yield Reading(
             f"inverted_{name}",
             f"camera-to-world matrices of cameras with {names[name]}",
@@ -309,9 +319,9 @@ def pose_readings() -> Iterator[Reading]:
 
 def mirrored_pictures(seen: Sightings, width: int) -> Sightings:
     """What would be seen in mirrored pictures, left points of the face for right ones."""
-    pixels = seen.pixels.copy()
-    pixels[..., 0] = width - pixels[..., 0]
-    return replace(seen, pixels=pixels)
+    each = seen.pixels.reshape(len(seen.pixels), *seen.shape, 2)[:, :, MIRRORED].reshape(seen.pixels.shape)
+    trust = seen.trust.reshape(len(seen.pixels), *seen.shape)[:, :, MIRRORED].reshape(seen.trust.shape)
+    return replace(seen, pixels=np.stack((width - each[..., 0], each[..., 1]), -1), trust=trust)
 
 
 @dataclass(frozen=True)

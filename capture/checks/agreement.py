@@ -52,7 +52,7 @@ def ask(evidence: Evidence) -> Verdict:
         return Verdict([_nobody_agrees(evidence, error)], [figure])
     findings = _explained(evidence, model, seen, wrong, worst)
     findings += _outlines(evidence, model, seen, wrong)
-    known = [value for value in worst.values() if np.isfinite(value)]
+    known = [value for value in worst.values() if np.isfinite(value)] or [error]
     middle, most = np.median(known), max(known)
     said = f"{len(known)} cameras agree about the face's points to {middle:.1f} % of its size (worst {most:.1f} %)"
     blind = [name for name, value in zip(evidence.names, seen.size, strict=True) if not np.isfinite(value)]

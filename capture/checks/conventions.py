@@ -15,6 +15,7 @@ from capture.checking.geometry import (
     Sightings,
     WorldFace,
     intrinsics_readings,
+    mean_error,
     mirrored_pictures,
     model_of,
     overall_error,
@@ -43,18 +44,22 @@ def ask(evidence: Evidence) -> Verdict:
     if not np.isfinite(error):
         return unknown("too few points are seen by two cameras")
     face = world_face(model, seen)
-    if error < AGREE and face is not None and not face.mirrored:
+    plain = error < AGREE and face is not None and not face.mirrored
+    better = None if plain and mean_error(model, seen) < AGREE else _explained(evidence, model, seen, error, face)
+    if plain and face is not None and (better is None or better.kind == "disagreement"):
         findings = [*_up(face), *_unit(evidence, face)]
         said = (
             f"cameras agree to {error:.1f} % of the face's size; the face is {100 * face.eyes:.1f} cm across the eyes"
         )
         return Verdict(findings or [Finding("ok", "", said)])
-    return Verdict([_explained(evidence, model, seen, error, face)])
+    assert better is not None
+    return Verdict([better])
 
 
 def _explained(evidence: Evidence, model: Model, seen: Sightings, error: float, face: WorldFace | None) -> Finding:
     """The reading of the calibration under which the cameras agree about a face that is not mirrored."""
     cameras = evidence.capture.cameras
+    limit = min(AGREE, _BETTER * mean_error(model, seen))
     tried = []
     for reading in [
         *pose_readings(),
@@ -62,16 +67,16 @@ def _explained(evidence: Evidence, model: Model, seen: Sightings, error: float, 
         *_both(cameras.width, cameras.height),
     ]:
         read = reading.read(model)
-        left = overall_error(read, seen)
-        if np.isfinite(left) and left < AGREE:
+        left = mean_error(read, seen)
+        if left < limit:
             found = world_face(read, seen)
             if found is not None:
                 tried.append((found.mirrored, left, reading))
     mirrored = mirrored_pictures(seen, cameras.width)
-    left = overall_error(model, mirrored)
-    if left < min(AGREE, _BETTER * error):
+    left, found = mean_error(model, mirrored), world_face(model, mirrored)
+    if left < limit and found is not None:
         reading = Reading("mirrored_pictures", "mirrored pictures", "mirror them back", lambda m: m)
-        tried.append((False, left, reading))
+        tried.append((found.mirrored, left, reading))
     whole = f"cameras disagree by {error:.1f} % of the face's size"
     proper = [item for item in tried if not item[0]]
     if proper:

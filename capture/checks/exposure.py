@@ -11,7 +11,7 @@ from capture.checks import Check
 from capture.colour import camera_offsets
 
 _STOPS = 0.3  # between a camera and the middle of all
-_TINT = 0.16  # stops between the channels of a camera: 12 %
+_TINT = 0.2  # stops between the channels of a camera: 15 %
 
 
 def ask(evidence: Evidence) -> Verdict:

@@ -22,7 +22,10 @@ _LOST = 0.85  # a camera that sees the face in so many frames should see it in a
 def ask(evidence: Evidence) -> Verdict:
     if evidence.no_face and not any(look.matte for row in evidence.looks for look in row):
         return unknown(f"{evidence.no_face} and no mattes")
-    cut = np.array([[is_cut(look) for look in row] for row in evidence.looks])
+    faces = evidence.frontal  # faces that a camera rarely finds are not to be trusted
+    cut = np.array(
+        [[is_cut(look, by_face) for look, by_face in zip(row, faces, strict=True)] for row in evidence.looks]
+    )
     share, seen = cut.mean(0), evidence.sees_face.mean(0)
     findings: list[Finding] = []
     photos = []
@@ -58,11 +61,11 @@ def _looks_at(evidence: Evidence, camera: int) -> bool:
         return bool(np.nanmedian(evidence.turns[:, camera, 2, 2]) > _FRONT)
 
 
-def is_cut(look: Look) -> bool:
-    """Whether a part of the head is outside of the picture, by its matte or else by its landmarks."""
+def is_cut(look: Look, by_face: bool = True) -> bool:
+    """Whether a part of the head is outside of the picture, by its matte or (``by_face``) by its landmarks."""
     if look.matte is not None and look.matte.person > 0.01 and look.matte.edges:
         return True
-    if look.face is None:
+    if look.face is None or not by_face:
         return False
     points = look.face.points[:, :2]
     forehead, chin = points[10], points[152]

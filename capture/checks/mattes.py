@@ -7,6 +7,7 @@ import numpy as np
 
 from capture.checking.evidence import Evidence
 from capture.checking.finding import Finding, Photos, Verdict, unknown
+from capture.checking.look import MatteLook
 from capture.checking.words import listed, ranges
 from capture.checks import Check
 from studio.errors import StudioError
@@ -24,9 +25,8 @@ def ask(evidence: Evidence) -> Verdict:
     there = np.array([[matte is not None for matte in row] for row in mattes])
     if not there.any():
         return unknown("the capture has no mattes (training then shows the background, too)")
-    holes = np.array(
-        [[m is not None and (m.face_holes > _FACE_HOLE or m.holes > _HOLE) for m in row] for row in mattes]
-    )
+    faces = evidence.frontal  # faces that a camera rarely finds are not to be trusted
+    holes = np.array([[_has_hole(matte, by_face) for matte, by_face in zip(row, faces, strict=True)] for row in mattes])
     areas = np.array([[np.nan if m is None else m.person for m in row] for row in mattes])
     findings, photos = [], []
     readable = np.array([[not look.problem for look in row] for row in evidence.looks])
@@ -51,6 +51,10 @@ def ask(evidence: Evidence) -> Verdict:
     figures = [Photos("Mattes, red where there is none", [p for p in photos if p is not None])] if photos else []
     said = f"{int(there.sum())} mattes without holes; the person fills {100 * np.nanmedian(areas):.0f} % of the picture"
     return Verdict(findings or [Finding("ok", "", said)], figures)
+
+
+def _has_hole(matte: MatteLook | None, by_face: bool) -> bool:
+    return matte is not None and ((by_face and matte.face_holes > _FACE_HOLE) or matte.holes > _HOLE)
 
 
 def _jumps(areas: np.ndarray) -> np.ndarray:

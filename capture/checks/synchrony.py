@@ -11,6 +11,7 @@ from capture.checks import Check
 _LONGEST = 0.8  # seconds by which a camera may be early or late
 _LEAST = 16  # frames
 _PEAK, _GAIN = 0.3, 0.06  # correlation at the best shift, and how much better it must be than none
+_ONE_FRAME = 0.75  # frames between a curve's peak and zero
 _ENERGY_PEAK, _ENERGY_GAIN = 0.6, 0.15  # the same where only the amount of motion is known
 
 
@@ -125,7 +126,15 @@ def best_shift(curve: np.ndarray, peak: float, gain: float) -> int | None:
         return None
     zero = len(curve) // 2
     best = int(np.nanargmax(curve))
-    return best - zero if not np.isfinite(curve[zero]) or curve[best] - curve[zero] > gain else 0
+    if not np.isfinite(curve[zero]) or curve[best] - curve[zero] > gain:
+        return best - zero
+    # One frame changes slow motion little, but the peak of the curve still lies clearly beside zero.
+    beside = curve[best - 1 : best + 2]
+    if abs(best - zero) != 1 or len(beside) < 3 or not np.isfinite(beside).all():
+        return 0
+    bend = beside[0] - 2 * beside[1] + beside[2]
+    offset = best - zero + 0.5 * (beside[0] - beside[2]) / min(bend, -1e-9)
+    return best - zero if abs(offset) > _ONE_FRAME and curve[best] - curve[zero] > 0.25 * gain else 0
 
 
 CHECK = Check(70, "Synchrony", "Do all cameras show the same moment?", ask)

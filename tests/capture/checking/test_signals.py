@@ -1,0 +1,84 @@
+"""Shifts of motion, widths of edges, ends of files and lags of sound, on signals with known answers."""
+
+import cv2
+import numpy as np
+import pytest
+
+from capture.checking.look import edge_width, is_cut_off
+from capture.checks.synchrony import best_shift, shift_curve
+from capture.sound_sync import RATE, estimate, loudness
+from studio.media.audio import Audio
+
+
+def wandering(count, rng, width=3.0):
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(rng.normal(size=count), width)
+
+
+@pytest.mark.parametrize("lag", [-5, -1, 0, 2, 7])
+def test_the_shift_of_a_camera(lag):
+    rng = np.random.default_rng(lag + 10)
+    truth = np.stack([wandering(90, rng, 1.5) for _ in range(6)], -1)
+    signals = np.stack([truth[10:70] + 0.02 * rng.normal(size=(60, 6)) for _ in range(4)])
+    signals[2] = truth[10 - lag : 70 - lag]
+    follows = np.r_[False, np.ones(59, bool)]
+    every = np.ones(60, bool)
+    assert best_shift(shift_curve(signals, 2, 10, every, follows), 0.3, 0.06) == lag
+    assert best_shift(shift_curve(signals, 0, 10, every, follows), 0.3, 0.06) == 0
+
+
+def test_nothing_that_agrees_has_no_shift():
+    rng = np.random.default_rng(0)
+    curve = shift_curve(rng.normal(size=(3, 60, 4)), 0, 10, np.ones(60, bool), np.r_[False, np.ones(59, bool)])
+    assert best_shift(curve, 0.5, 0.06) is None
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.5, 3.0])
+def test_edges_are_as_wide_as_they_were_blurred(sigma):
+    y, x = np.mgrid[:256, :256]
+    disc = (((x - 128) ** 2 + (y - 120) ** 2 < 70**2) * 140 + 60).astype(np.float32)
+    big = cv2.GaussianBlur(disc, (0, 0), sigma)
+    assert edge_width(np.rint(big).astype(np.uint8)) == pytest.approx(sigma, rel=0.2, abs=0.3)
+
+
+def test_a_flat_picture_has_no_edges():
+    assert np.isnan(edge_width(np.full((64, 64), 90, np.uint8)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_files_that_end_early(suffix):
+    picture = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    data = cv2.imencode(suffix, picture)[1].tobytes()
+    assert not is_cut_off(data)
+    assert is_cut_off(data[: len(data) // 2])
+    assert is_cut_off(b"")
+
+
+def spoken(mouth, rng):
+    """Noise as loud as the mouth is open."""
+    count = round(len(mouth) / RATE * 16000)
+    level = np.interp(np.arange(count) / 16000, np.arange(len(mouth)) / RATE, mouth)
+    return Audio((0.3 * level**2 * rng.normal(size=count)).astype(np.float32)[:, None], 16000)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.2, -0.31])
+def test_the_lag_of_sound(late):
+    rng = np.random.default_rng(3)
+    mouth = np.clip(wandering(1000, rng, 8.0) * 4, 0, None)
+    sound = spoken(mouth, rng)
+    level = loudness(sound.between(-late, sound.duration - late))
+    found = estimate(mouth, [level, level + 0.1 * rng.normal(size=len(level))])
+    assert found.seconds == pytest.approx(late, abs=0.03)
+    assert estimate(mouth, [level]).seconds is None  # one estimator alone is never enough
+
+
+def test_unrelated_sound_and_short_clips_have_no_lag():
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        mouth, other, third = (wandering(900, rng, 8.0) for _ in range(3))
+        found.append(estimate(mouth, [other, third]).seconds)
+    assert sum(seconds is not None for seconds in found) <= 1
+    assert estimate(mouth[:300], [other[:300]]) is None
+    assert estimate(mouth, [np.zeros(900)]) is None
