@@ -24,12 +24,12 @@ class CheckConfig:
 
     Args:
         pictures: at most so many are looked at, in three runs of neighbouring frames from every camera.
-        track: whose expressions are counted; the only or first one when empty.
+        track: whose expressions are counted; the first one when not given.
         landmarker: MediaPipe's model bundle; found through ``studio.assets`` when not given.
     """
 
     pictures: int = 3000
-    track: str = ""
+    track: str | None = None
     landmarker: Path | None = None
 
 
@@ -69,7 +69,7 @@ def check_capture(
     config = config or CheckConfig()
     if not len(capture) or not len(capture.cameras):
         raise StudioError(f"{capture.folder} is empty", got=f"{len(capture)} timesteps", expected="at least one")
-    evidence = gather(capture, config.pictures, config.landmarker, config.track, memory)
+    evidence = gather(capture, config.pictures, config.landmarker, config.track or "", memory)
     verdicts = {}
     for name, check in checks().items():
         verdict = check.ask(evidence)

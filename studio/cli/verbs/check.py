@@ -51,8 +51,7 @@ def _check(config: Config, folder: Path, out: Path) -> None:
     from capture.checking.run import PAGE, REPORT, CheckConfig, check_capture, write_report
     from studio.captures import open_capture
 
-    own = {"pictures": config.get("pictures", int), "track": config.get("track", str | None) or ""}
-    settings = CheckConfig(**own, landmarker=config.optional_path("landmarker"))
+    settings = Config({name: config.values[name] for name in ("pictures", "track", "landmarker")}).to(CheckConfig)
     report = check_capture(open_capture(folder, complete=False), settings, _tell)
     write_report(report, out)
     finish(out / PAGE, out / REPORT)

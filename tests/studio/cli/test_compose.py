@@ -97,6 +97,16 @@ def test_a_live_stream_has_the_same_defaults():
     assert set(values["stream"]) == {item.name for item in dataclasses.fields(OnlineConfig)}
 
 
+def test_checks_and_colours_have_the_same_defaults():
+    from capture.checking.run import CheckConfig
+    from capture.recolour import ColourConfig
+
+    for verb, cls in (("check", CheckConfig), ("colour", ColourConfig)):
+        values = yaml.safe_load((CONFIGS / f"{verb}.yaml").read_text(encoding="utf-8"))
+        own = {name: values[name] for name in (item.name for item in dataclasses.fields(cls))}
+        assert Config(own).to(cls) == cls()
+
+
 def test_every_driver_has_its_config():
     from reenact.drivers import drivers
 
