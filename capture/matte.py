@@ -128,3 +128,53 @@ def _soft_edge(image: np.ndarray, person: np.ndarray, background: Background, ba
         soft = soft + trust * (cv2.GaussianBlur(measured, (3, 3), 0.6) - soft)
     alpha = np.where(inner > 0, 1.0, np.where(outer > 0, soft, 0.0))
     return np.rint(255.0 * alpha).astype(np.uint8)
+
+
+_PLATE_SURE, _PLATE_DOUBT = 8.0, 3.5  # times the noise: differences that are the person, and that touch it
+_PLATE_NOISE = 3.0  # levels at least
+_PLATE_BAND = 0.006  # of the picture's longer side: half width of the soft edge
+
+
+def plate_alpha(
+    image: np.ndarray,  # [H, W, 3] uint8
+    plate: np.ndarray,  # [H, W, 3] uint8: what the camera sees without the person
+) -> np.ndarray:
+    """The matte [H, W] uint8 of a picture whose background is known; no face is needed.
+
+    Differences beyond the noise are the person, with weaker ones that hang together with them (hysteresis); the plate's
+    brightness is matched to the picture first, because lamps and exposure drift.
+    """
+    matched = _matched_plate(image, plate)
+    difference = np.abs(image.astype(np.float32) - matched).max(-1)
+    difference = cv2.GaussianBlur(difference, (0, 0), max(len(image) / 512, 0.6))
+    quiet = difference[difference <= np.quantile(difference, 0.4)]
+    noise = max(2.0 * float(np.median(quiet)), _PLATE_NOISE)
+    person = _hanging_together(difference > _PLATE_DOUBT * noise, difference > _PLATE_SURE * noise)
+    seen = np.ones(person.shape, bool)
+    behind = Background(np.clip(np.rint(matched), 0, 255).astype(np.uint8), seen, np.full(person.shape, noise), True)
+    return _soft_edge(image, person, behind, max(round(_PLATE_BAND * max(image.shape[:2])), 1))
+
+
+def _matched_plate(image: np.ndarray, plate: np.ndarray) -> np.ndarray:
+    """The plate [H, W, 3] float32 with the brightness of the picture, told from where they are most alike."""
+    levels = plate.astype(np.float32)
+    gains = np.ones(3, np.float32)
+    for _ in range(3):
+        off = np.abs(image - gains * levels).max(-1)
+        alike = (off <= np.quantile(off, 0.4)) & (plate.min(-1) > 16) & (image.max(-1) < 250)
+        if alike.sum() < 64:
+            break
+        gains = np.median(image[alike] / levels[alike], axis=0).clip(0.7, 1.4).astype(np.float32)
+    return gains * levels
+
+
+def _hanging_together(doubtful: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Parts of a mask that hold something sure and are not small, with holes that are small closed."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(doubtful.astype(np.uint8))
+    area = stats[:count, cv2.CC_STAT_AREA]
+    kept = np.unique(labels[sure & doubtful])
+    kept = kept[(kept > 0) & (area[kept] > 0.05 * area[1:].max(initial=0))]
+    person = np.isin(labels, kept)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((~person).astype(np.uint8))
+    small = np.flatnonzero(stats[:count, cv2.CC_STAT_AREA] < 0.02 * max(person.sum(), 1))
+    return np.asarray(person | np.isin(labels, small[small > 0]))

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +13,11 @@ import numpy as np
 from capture.checking.colours import skin_colours
 from capture.checking.evidence import gather
 from capture.colour import ColourMap, Kind, camera_offsets, chart_map, match_cameras, read_chart
+from capture.copies import copy_file, each, stored_files
 from studio.captures import Capture
 from studio.errors import StudioError
 from studio.folders import content_hash, require_new, write_folder
-from studio.logs import progress, say
+from studio.logs import say
 from studio.media.images import read_image, write_image
 
 _PICTURES = 600  # looked at to find the skin that several cameras see
@@ -143,27 +140,18 @@ def _chart_image(path: Path, capture: Capture, name: str, entry: dict[str, Any])
 
 
 def _copy(capture: Capture, folder: Path, maps: dict[str, ColourMap]) -> None:
-    def one(item: tuple[Path, ColourMap | None]) -> None:
-        name, colours = item
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+    def one(name: Path) -> None:
+        colours = _map_of(name, maps)
         if colours is None:
-            shutil.copyfile(capture.folder / name, target)
+            copy_file(capture, name, folder)
         else:
-            write_image(target, colours.on_image(read_image(capture.folder / name)))
+            write_image(folder / name, colours.on_image(read_image(capture.folder / name)))
 
-    items = list(_files(capture, maps))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for _ in progress(pool.map(one, items), "colours", len(items)):
-            pass
+    each(one, stored_files(capture), "colours")
 
 
-def _files(capture: Capture, maps: dict[str, ColourMap]) -> Iterator[tuple[Path, ColourMap | None]]:
-    """Files of the capture, each with the map of the camera whose colours it shows."""
-    for path in sorted(capture.folder.rglob("*")):
-        name = path.relative_to(capture.folder)
-        if not path.is_file() or name.as_posix() == "manifest.json" or name.parts[0].startswith("."):
-            continue
-        camera = name.parts[1] if name.parts[0] == "images" and len(name.parts) > 2 else path.stem
-        shows = name.parts[0] in _CORRECTED and path.suffix.lower() in (".png", ".jpg", ".jpeg")
-        yield name, maps.get(camera) if shows else None
+def _map_of(name: Path, maps: dict[str, ColourMap]) -> ColourMap | None:
+    """The map of the camera whose colours a file shows; None for other files."""
+    if name.parts[0] not in _CORRECTED or name.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        return None
+    return maps.get(name.parts[1] if name.parts[0] == "images" else name.stem)

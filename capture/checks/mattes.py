@@ -16,7 +16,7 @@ _FACE_HOLE = 0.004  # of the face's inside
 _HOLE = 0.008  # of the person
 _JUMP = 0.15  # by which the person's area may differ from that of the frames around
 _AROUND = 3
-_ADVICE = "make the matte again (studio ingest reader.matte=…), or leave these frames out"
+_ADVICE = "make them anew (studio matte), or leave these frames out"
 
 
 def ask(evidence: Evidence) -> Verdict:

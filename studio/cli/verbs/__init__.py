@@ -6,6 +6,7 @@ VERBS: tuple[str, ...] = (
     "ingest",
     "check",
     "colour",
+    "matte",
     "track",
     "train",
     "eval",

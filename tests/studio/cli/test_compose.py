@@ -100,8 +100,9 @@ def test_a_live_stream_has_the_same_defaults():
 def test_checks_and_colours_have_the_same_defaults():
     from capture.checking.run import CheckConfig
     from capture.recolour import ColourConfig
+    from capture.rematte import MatteConfig
 
-    for verb, cls in (("check", CheckConfig), ("colour", ColourConfig)):
+    for verb, cls in (("check", CheckConfig), ("colour", ColourConfig), ("matte", MatteConfig)):
         values = yaml.safe_load((CONFIGS / f"{verb}.yaml").read_text(encoding="utf-8"))
         own = {name: values[name] for name in (item.name for item in dataclasses.fields(cls))}
         assert Config(own).to(cls) == cls()
