@@ -180,15 +180,15 @@ def _levels(stops: np.ndarray, trust: np.ndarray, reference: int | None) -> tupl
     shared = (trust > 0).sum(0) >= 2
     weight = np.where(shared, trust, 0.0)
     for _ in range(_ROUNDS * 2):
-        level = _medians(np.where(weight[..., None] > 0, stops - offset[:, None], np.nan), 0)
-        offset = _medians(np.where(weight[..., None] > 0, stops - level[None], np.nan), 1)
-        offset -= offset[reference] if reference is not None else _medians(offset[None], 1)[0]
+        level = medians(np.where(weight[..., None] > 0, stops - offset[:, None], np.nan), 0)
+        offset = medians(np.where(weight[..., None] > 0, stops - level[None], np.nan), 1)
+        offset -= offset[reference] if reference is not None else medians(offset[None], 1)[0]
         filled = np.nan_to_num(offset)
         offset = np.where(np.isfinite(offset), filled, np.nan)
     return level, offset
 
 
-def _medians(values: np.ndarray, axis: int) -> np.ndarray:
+def medians(values: np.ndarray, axis: int) -> np.ndarray:
     """Median of what is known; NaN where nothing is."""
     ordered = np.sort(values, axis=axis)  # NaN goes to the end
     count = np.isfinite(values).sum(axis=axis, keepdims=True)

@@ -10,6 +10,7 @@ from capture.checking.finding import Finding, Photos, Verdict, unknown
 from capture.checking.look import MatteLook
 from capture.checking.words import listed, ranges
 from capture.checks import Check
+from capture.colour import medians
 from studio.errors import StudioError
 
 _FACE_HOLE = 0.004  # of the face's inside
@@ -62,9 +63,8 @@ def _jumps(areas: np.ndarray) -> np.ndarray:
     result = np.zeros(areas.shape, bool)
     for row in range(len(areas)):
         around = areas[max(row - _AROUND, 0) : row + _AROUND + 1]
-        with np.errstate(all="ignore"):
-            usual = np.nanmedian(around, axis=0)
-            result[row] = np.abs(areas[row] - usual) > _JUMP * np.maximum(usual, 0.02)
+        usual = medians(around, 0)
+        result[row] = np.abs(areas[row] - usual) > _JUMP * np.maximum(usual, 0.02)
     return result
 
 
