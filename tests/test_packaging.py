@@ -13,7 +13,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGES = ("studio", "capture", "recon", "reenact", "viewer", "configs")
-DATA = (".yaml", ".npz", ".npy", ".json", ".png")
+DATA = (".yaml", ".npz", ".npy", ".json", ".png", ".safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from capture.synthetic.phones import schedule
+from capture.synthetic.speech import synthesise
+from reenact.audio.espeak import find_espeak
 from reenact.curves.audio2face import write_audio2face
 from reenact.curves.livelink_csv import write_livelink_csv
 from reenact.drivers import Driver, driver_class
@@ -57,10 +60,25 @@ def _video(folder: Path) -> Driver:
     return driver_class("video")(source=clip, frames=16, keep=folder / "capture")  # type: ignore[call-arg]
 
 
+def _audio(folder: Path) -> Driver:
+    phones = schedule("SIL M AA P IY SIL", 0.0, 1.2)
+    write_wav(folder / "voice.wav", synthesise(phones, 1.2))
+    return driver_class("audio")(source=folder / "voice.wav")  # type: ignore[call-arg]
+
+
+def _text(folder: Path) -> Driver:
+    if find_espeak() is None:
+        pytest.skip("espeak-ng is not installed")
+    (folder / "words.txt").write_text("Mary may come by.")
+    return driver_class("text")(source=folder / "words.txt")  # type: ignore[call-arg]
+
+
 EXAMPLES: Mapping[str, Callable[[Path], Driver]] = {
     "track": _track,
     "livelink": _livelink,
     "curves": _curves,
     "procedural": _procedural,
     "video": _video,
+    "audio": _audio,
+    "text": _text,
 }

@@ -14,6 +14,7 @@ from studio.errors import StudioError
 from studio.folders import next_free
 
 CURVES = (".csv", ".json", ".npz", ".gesichter")
+SOUNDS = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff")
 NETWORK = "udp"  # a source that is no file: Live Link Face over the network
 
 if TYPE_CHECKING:
@@ -74,12 +75,15 @@ def make_driver(settings: Mapping[str, Any], **more: Any) -> Driver:
 
 
 def _kind_of(source: Path) -> str:
-    """The driver for a source: folders are tracks, curves have their endings, all other files are videos."""
+    """The driver for a source: folders are tracks, curves, sounds and texts have their endings, all else is video."""
     if str(source) == NETWORK:
         return "livelink"
     if source.is_dir():
         return "track"
-    return "curves" if source.suffix.lower() in CURVES else "video"
+    ending = source.suffix.lower()
+    if ending in SOUNDS:
+        return "audio"
+    return "curves" if ending in CURVES else "text" if ending == ".txt" else "video"
 
 
 def default_video(avatar: Path, source: Path) -> Path:

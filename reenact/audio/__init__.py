@@ -1,0 +1,1 @@
+"""Speech to codes: phones and articulation from text, transcripts or sound alone."""
