@@ -11,13 +11,16 @@ import torch
 
 from capture.synthetic.phones import TimedPhone
 from reenact.audio.articulation import CLOSE, JAW, MOVEMENTS
-from reenact.audio.features import FRAMES_PER_SECOND, HOP, MARGIN, RATE, SIZE, Features
+from reenact.audio.features import BANDS, FRAMES_PER_SECOND, HOP, MARGIN, RATE, SIZE, Features
 from reenact.audio.network import DELAY, OUTPUTS_PER_SECOND, STRIDE, SpeechNetwork, State, shipped_network
 from reenact.audio.phones import BILABIALS, NAMES, SILENCE, filled
 
 _BLOCK = 30 * RATE  # samples that are heard at a time
 _IS_BILABIAL = np.array([name in BILABIALS for name in NAMES])
-_CERTAIN = (0.15, 0.5)  # probabilities of P, B or M at which lips begin to close, and are closed
+_CERTAIN = (0.1, 0.35)  # probabilities of P, B or M at which lips begin to close, and are closed
+_SILENT = -7.0 / 3.0  # loudness, as a feature, below which nothing is said: 30 dB below the speaker's peaks
+_AROUND = 2 * STRIDE * DELAY  # features around a moment that must all be quiet for it to be silent: 100 ms either way
+_TRUSTED = 12  # outputs after which the network, which lacks what came before, is believed in full
 LATENCY = MARGIN / RATE + (STRIDE - 1) / FRAMES_PER_SECOND + DELAY / OUTPUTS_PER_SECOND  # seconds of sound needed after
 
 
@@ -57,6 +60,8 @@ class Listener:
     _features: Features = field(default_factory=Features)
     _waiting: np.ndarray = field(default_factory=lambda: np.zeros((0, SIZE), dtype=np.float32))
     _state: State | None = None
+    _loud: np.ndarray = field(default_factory=lambda: np.zeros(_AROUND, dtype=bool))
+    _told: int = 0
     _early: int = DELAY  # outputs about the time before the beginning, still to be dropped
 
     def push(
@@ -75,9 +80,19 @@ class Listener:
                 return Heard(np.zeros((0, len(NAMES))), np.zeros((0, len(MOVEMENTS))), np.zeros((0, width), np.float32))
             logits, moved, hidden, self._state = self.network(inputs, self._state)
         phones, moves = logits[0].softmax(-1).numpy(), moved[0].numpy().clip(0.0, 1.0)
+        moves *= self._belief(features[:usable], len(moves))[:, None]
         drop = min(self._early, len(phones))
         self._early -= drop
         return Heard(phones[drop:], settled(phones[drop:], moves[drop:]), hidden[0, drop:].numpy())
+
+    def _belief(self, features: np.ndarray, count: int) -> np.ndarray:
+        """How far [count] movements are believed: not where all around is quiet, and at first only by and by."""
+        loud = np.concatenate((self._loud, features[:, BANDS] > _SILENT))
+        self._loud = loud[len(loud) - _AROUND :]
+        near = np.lib.stride_tricks.sliding_window_view(loud, _AROUND + 1)[1::STRIDE].any(1)
+        self._told += count
+        age = np.arange(self._told - count, self._told) - DELAY
+        return near * np.clip(age / _TRUSTED, 0.0, 1.0)
 
     def flush(self) -> Heard:
         """The rest: the look-ahead is filled with silence."""

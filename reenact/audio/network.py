@@ -40,7 +40,7 @@ class NetworkConfig:
         dilations: of the blocks, in outputs.
     """
 
-    width: int = 192
+    width: int = 160
     dilations: Sequence[int] = (1, 2, 4, 8, 1, 2, 4, 8)
 
 

@@ -49,12 +49,12 @@ class TrainConfig:
     """
 
     out: Path
-    takes: int = 360
+    takes: int = 240
     views: int = 3
-    steps: int = 1500
+    steps: int = 1200
     batch: int = 24
     rate: float = 2e-3
-    width: int = 192
+    width: int = 160
     without: str = ""
     seed: int = 1
 
@@ -149,8 +149,8 @@ def _varied(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             first, count = rng.integers(0, BANDS), rng.integers(1, 12)
             features[:, first : min(first + count, BANDS)] = 0.0
         if rng.random() < 0.4:
-            first = int(rng.integers(0, len(features)))
-            features[first : first + int(rng.integers(3, 12))] = 0.0
+            moment = int(rng.integers(0, len(features)))
+            features[moment : moment + int(rng.integers(3, 12))] = 0.0
     if rng.random() < 0.3:
         features[:, BANDS + 1 :] = 0.0
     return features + rng.normal(0, 0.08, features.shape).astype(np.float32)
