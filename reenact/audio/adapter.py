@@ -24,6 +24,7 @@ MOUTH_CHANNELS: tuple[str, ...] = tuple(
 _MOUTH = [ARKIT52.index(name) for name in MOUTH_CHANNELS]
 _OFFSETS = (-6, -3, -1, 0, 1, 3, 6)  # outputs of the network that are looked at around a moment
 _DIRECTIONS = 48  # of the network's features that are kept
+_FEATURES = len(_OFFSETS) * _DIRECTIONS
 _NEIGHBOURS, _EMBEDDED = 10, 0.2  # mouths that a point is made of, and how far it is drawn to them
 _QUANTILES = (0.03, 0.97)
 _LEAST_SECONDS = 5.0
@@ -120,7 +121,7 @@ def learn_adapter(
     inputs = _inputs((heard.hidden - centre) @ basis.T, heard.moved, times)
     mouths = expression[:, _MOUTH].astype(np.float64)
     low, high = np.quantile(mouths, _QUANTILES, axis=0)
-    return Adapter(basis, centre, _ridge(inputs, mouths), mouths, low, high, lag, seconds)
+    return Adapter(basis, centre, _fitted(inputs, mouths), mouths, low, high, lag, seconds)
 
 
 def own_lag(heard: Heard, expression: np.ndarray, fps: float) -> float:
@@ -132,22 +133,30 @@ def own_lag(heard: Heard, expression: np.ndarray, fps: float) -> float:
     return float(_LAGS[score.argmax()]) if score.max() > 0.3 else 0.0
 
 
-def _ridge(inputs: np.ndarray, mouths: np.ndarray) -> np.ndarray:
-    """Weights of ridge regression, its strength chosen on the recording's own quarters, each left out in turn."""
+def _fitted(inputs: np.ndarray, mouths: np.ndarray) -> np.ndarray:
+    """Regression weights: of movements first, then of what the network's features tell beyond them.
+
+    How strongly the latter are held back is chosen on the recording's own quarters, each left out in turn.
+    """
     parts = np.arange(len(inputs)) * 4 // len(inputs)
 
     def solved(chosen: np.ndarray, strength: float) -> np.ndarray:
         x, y = inputs[chosen], mouths[chosen]
-        penalty = strength * len(x) * np.eye(x.shape[1])
-        penalty[-1, -1] = 0.0  # the constant
-        return np.linalg.solve(x.T @ x + penalty, x.T @ y)
+        simple = _ridge(x[:, _FEATURES:], y, 0.01)
+        more = _ridge(x[:, :_FEATURES], y - x[:, _FEATURES:] @ simple, strength)
+        return np.concatenate((more, simple))
 
     def error(strength: float) -> float:
         missed = (inputs[parts == k] @ solved(parts != k, strength) - mouths[parts == k] for k in range(4))
         return sum(float((miss**2).sum()) for miss in missed)
 
-    best = min((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), key=error)
+    best = min((0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e6), key=error)
     return solved(np.ones(len(inputs), dtype=bool), best)
+
+
+def _ridge(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
+    penalty = strength * len(inputs) * np.eye(inputs.shape[1])
+    return np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ targets)
 
 
 def _inputs(reduced: np.ndarray, moved: np.ndarray, times: np.ndarray) -> np.ndarray:
