@@ -240,29 +240,28 @@ def speed() -> Rows:
     track = speak_codes(sound, Speech(), 30.0, layer="network")
     hour = 3600.0 / (time.process_time() - began)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {
-        "stream of 40 ms": {
-            "times real time": streaming,
-            "latency ms": 1000 * (LATENCY + 1 / OUTPUTS_PER_SECOND + 0.04),
-        },
-        "one hour": {
-            "times real time": hour,
-            "memory MB": grown - sound.samples.nbytes / 2**20,
-            **_seams(track, sound),
-        },
+    at, elsewhere = _seams(track, sound)
+    found = {
+        "pieces of 40 ms: times real time": streaming,
+        "pieces of 40 ms: latency, ms": 1000 * (LATENCY + 1 / OUTPUTS_PER_SECOND + chunk / RATE),
+        "an hour: times real time": hour,
+        "an hour: memory beside the sound, MB": grown - sound.samples.nbytes / 2**20,
+        "an hour: of it the track, MB": sum(value.nbytes for value in track.codes.tensors().values()) / 2**20,
+        "an hour: 99th percentile of speed at borders of blocks, 1/s": at,
+        "an hour: the same elsewhere, 1/s": elsewhere,
     }
+    return {name: {"value": float(value)} for name, value in found.items()}
 
 
-def _seams(track: CodeTrack, sound: Audio) -> dict[str, float]:
-    """Highest speed of any channel at the borders of blocks, and the 99th percentile elsewhere, per second."""
+def _seams(track: CodeTrack, sound: Audio) -> tuple[float, float]:
+    """The 99th percentile of the fastest channel's speed, per second: at the borders of blocks, and elsewhere."""
     speeds = np.abs(np.diff(track.codes.expression.numpy(), axis=0)).max(1) * track.fps
     lengths = np.cumsum([len(block) for block in blocks(sound)])[:-1] / RATE
     near = np.zeros(len(speeds), dtype=bool)
     for border in lengths:
         middle = round(border * track.fps)
         near[middle - 2 : middle + 3] = True
-    at, elsewhere = np.quantile(speeds[near], 0.99), np.quantile(speeds[~near], 0.99)
-    return {"speed at borders": float(at), "speed elsewhere": float(elsewhere)}
+    return float(np.quantile(speeds[near], 0.99)), float(np.quantile(speeds[~near], 0.99))
 
 
 def lip_gap(weights: np.ndarray, like: Codes | None = None) -> np.ndarray:
