@@ -20,6 +20,7 @@ OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])  # of camera axes: OpenGL has
 _Z_UP_TO_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 _NEARLY = np.cos(np.radians(35.0))
 _RIGID_TOLERANCE = 1e-3
+_LARGEST = 1e7  # pixels or units of length
 
 
 def rigid_matrix(
@@ -85,7 +86,10 @@ def cameras_of(
     height: int,
     ids: Sequence[str],
 ) -> Camera:
-    """Cameras of float32 from float64 matrices."""
+    """Cameras of float32 from float64 matrices. Raises StudioError for numbers that no rig has."""
+    largest = max(np.abs(viewmats).max(), np.abs(Ks).max())
+    if not largest < _LARGEST:
+        raise StudioError("cameras with impossible numbers", got=f"{largest:.3g}", expected=f"less than {_LARGEST:g}")
     return Camera(torch.from_numpy(viewmats).float(), torch.from_numpy(Ks).float(), width, height, tuple(ids))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from studio.errors import StudioError
+from studio.media.images import decode_image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 1 << 27
@@ -59,10 +60,7 @@ def decode(source: Path | bytes, name: str) -> np.ndarray:
     """
     picture_size(source, name)
     data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.fromfile(source, np.uint8)
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        pixels = None
+    pixels = decode_image(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise StudioError(f"cannot read the image {name}", got="empty or damaged", expected="an image file")
     if pixels.dtype == np.uint16:

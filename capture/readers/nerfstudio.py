@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from capture.formats.axes import from_opengl, intrinsic_matrix, rigid_matrix
-from capture.formats.files import inside, mentions, numbers, read_json, reading
+from capture.formats.files import count, inside, mentions, numbers, read_json, reading
 from capture.formats.footage import Footage, FootageConfig, plain_name, stills
 from capture.formats.lenses import Lens, make_lens
 from capture.formats.pictures import IMAGE_SUFFIXES, picture_size
@@ -112,8 +112,7 @@ def _size(data: Mapping[str, Any], frame: Mapping[str, Any], image: Path) -> tup
     """(width, height) of the images; a calibration for another size is an error later on, when they are read."""
     values = {**data, **frame}
     if "w" in values and "h" in values:
-        width, height = (float(numbers(values[name], (), f"the size in {FILE}")) for name in ("w", "h"))
-        return int(width), int(height)
+        return count(values["w"], f"w in {FILE}"), count(values["h"], f"h in {FILE}")
     return picture_size(image, str(image))
 
 

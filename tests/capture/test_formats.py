@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import zipfile
 
 import cv2
@@ -175,6 +176,18 @@ def test_a_small_file_cannot_claim_a_huge_picture(tmp_path):
     raw[16:24] = (60_000).to_bytes(4, "big") * 2
     with pytest.raises(StudioError, match=r"too large|damaged"):
         decode(bytes(raw), "x")
+
+
+def test_a_picture_whose_parts_claim_more_than_there_is_takes_no_memory():
+    ok, data = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))
+    assert ok
+    raw = bytearray(data.tobytes())
+    assert raw[37:41] == b"IDAT"
+    raw[33:37] = (0xFF00063D).to_bytes(4, "big")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(StudioError, match="empty or damaged"):
+        decode(bytes(raw), "x")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_default_splits_hold_out_time_and_a_camera():
