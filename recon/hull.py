@@ -29,6 +29,7 @@ def hull_grid(
     agreeing: float,
     at_once: bool,
     min_views: int,
+    around: tuple[Tensor, Tensor] | None = None,
 ) -> OccupancyGrid:
     """A box round the person, and the cells in it that can hold something.
 
@@ -36,6 +37,7 @@ def hull_grid(
         agreeing: share of the views that see a cell in which it is the person.
         at_once: this must hold at one timestep at least; otherwise over all timesteps together.
         min_views: cameras that must see a cell [frustum culling].
+        around: corners [3] of the box to look in; what the cameras look at in common by default.
 
     Raises:
         StudioError: the mattes have nothing in common, or the capture has too few cameras.
@@ -46,8 +48,7 @@ def hull_grid(
         )
     chosen = np.unique(np.linspace(0, len(timesteps) - 1, _TIMESTEPS).round().astype(int))
     views = _Views(capture, [timesteps[index] for index in chosen], cameras, poses)
-    center, half = views.common()
-    lower, upper = center - half, center + half
+    lower, upper = views.common() if around is None else around
     for _ in range(2):  # the second time in the box found, where cells are smaller
         kept = views.kept(_centers(lower, upper, _COARSE), agreeing, at_once, min_views).reshape([_COARSE] * 3)
         if not bool(kept.any()):
@@ -81,8 +82,8 @@ class _Views:
         ]
         self.cameras = [Camera(rig.viewmats @ poses[t], rig.Ks, width, height, rig.ids) for t in timesteps]
 
-    def common(self) -> tuple[Tensor, float]:
-        """The point nearest to all optical axes, and how far the widest image reaches there."""
+    def common(self) -> tuple[Tensor, Tensor]:
+        """A cube about the point nearest to all optical axes, as large as the widest image reaches there."""
         to_frame = rigid_inverse(torch.cat([camera.viewmats for camera in self.cameras]).double())
         axes, eyes = to_frame[:, :3, 2], to_frame[:, :3, 3]
         across = torch.eye(3).double() - axes[:, :, None] * axes[:, None]
@@ -90,7 +91,8 @@ class _Views:
         center = torch.linalg.solve(across.sum(0) + near * len(axes), (across @ eyes[..., None]).sum(0)[:, 0])
         rig = self.cameras[0]
         reach = max(rig.width, rig.height) / 2 / rig.Ks[:, 0, 0].min()
-        return center.float(), float((eyes - center).norm(dim=1).max() * reach)
+        half = (eyes - center).norm(dim=1).max() * reach
+        return (center - half).float(), (center + half).float()
 
     def kept(self, points: Tensor, agreeing: float, at_once: bool, min_views: int) -> Tensor:
         """[N] bool."""

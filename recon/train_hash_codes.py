@@ -30,6 +30,7 @@ from studio.rotations import rigid_inverse
 
 _RESIDUAL = 0.01  # deviation of the timesteps' own numbers at first
 _WITHOUT = 0.5  # share of the steps in which they are zero, as they will be for new codes
+_MARGIN = 0.25  # round the resting head model, of its size: for hair, and for how it moves
 _MOST = 0.7  # of one camera's views: where the person is so often, something can be
 
 
@@ -118,6 +119,9 @@ class HashCodesSession(HeadSession):
     def place(self, capture: Capture, cameras: tuple[int, ...]) -> OccupancyGrid:
         """In the head frame: what all cameras agree on at some timestep, or a single one most of the time."""
         config, alone = self.config, len(cameras) == 1
+        resting = self.head.template
+        lower, upper = resting.amin(0), resting.amax(0)
+        margin = _MARGIN * (upper - lower).max()
         return hull_grid(
             capture,
             self.timesteps,
@@ -127,6 +131,7 @@ class HashCodesSession(HeadSession):
             agreeing=_MOST if alone else 0.999,
             at_once=not alone,
             min_views=min(config.min_views, len(cameras)),
+            around=(lower - margin, upper + margin),
         )
 
     def rays(self, pixels: Pixels) -> tuple[Tensor, Tensor, Tensor]:
