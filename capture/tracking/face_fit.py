@@ -18,7 +18,7 @@ from capture.tracking.landmark_basis import LandmarkBasis
 
 POSE = 6
 _NOISE = 0.03  # of the inter-ocular distance: error of a landmark, with its strong correlation to its neighbours
-_GAP_NOISE = 0.005  # the same for the distance of lips or lids
+_GAP_NOISE = 0.005  # the same for the distance of lips, or of lids that meet
 _HUBER = 2.0  # in units of the noise
 _OFFSET_SPREAD = 0.0025  # metres
 _LOG_FOCAL_SPREAD = 0.25
@@ -234,12 +234,13 @@ def _rows(basis: LandmarkBasis, seen: Observation, fit: FaceFit, extra: bool) ->
         focal = (project(fit.arms(basis) + fit.translations[:, None], fit.K) - fit.K[:2, 2])[..., None]
         jacobian = torch.cat((jacobian, identity, focal), dim=-1)
     upper, lower = basis.gaps.unbind(-1)
-    gap_scale = 1.0 / (_GAP_NOISE * seen.unit)
+    opening = (seen.points[:, upper] - seen.points[:, lower]).norm(dim=-1)
+    gap_scale = (opening * basis.gap_slack).square().add((_GAP_NOISE * seen.unit) ** 2).rsqrt()[..., None]
     root = weights.sqrt()[..., None]
     rows = torch.cat(
         (
             (jacobian * root[..., None]).flatten(1, 2),
-            ((jacobian[:, upper] - jacobian[:, lower]) * gap_scale).flatten(1, 2),
+            ((jacobian[:, upper] - jacobian[:, lower]) * gap_scale[..., None]).flatten(1, 2),
         ),
         dim=1,
     )

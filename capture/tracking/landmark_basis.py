@@ -19,6 +19,8 @@ GAPS = (
     *((159, 145), (158, 153), (160, 144), (157, 154), (161, 163)),
     *((386, 374), (385, 380), (387, 373), (384, 381), (388, 390)),
 )
+# The rims of open lids are seen a few pixels of lashes too high or too low; that lids meet is seen exactly.
+_LID_SLACK = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class LandmarkBasis:
         normals: [N, 3] unit normals of the template there.
         weights: [N] relative trust.
         gaps: [G, 2] int64 positions in ``indices`` of points that meet when lips or lids close.
+        gap_slack: [G] share of its own size that a gap may be wrong by.
     """
 
     space: CodeSpace
@@ -44,6 +47,7 @@ class LandmarkBasis:
     normals: Tensor
     weights: Tensor
     gaps: Tensor
+    gap_slack: Tensor
 
     @staticmethod
     def of(head: HeadModel) -> LandmarkBasis:
@@ -68,7 +72,8 @@ class LandmarkBasis:
         weights = torch.ones(len(indices))
         for names, weight in ((GROUPS["lips"] + GROUPS["lids"], 1.5), (CONTOUR, 0.5)):
             weights[[place[point] for point in names if point in place]] = weight
-        gaps = [(place[a], place[b]) for a, b in GAPS if a in place and b in place]
+        pairs = [(place[a], place[b]) for a, b in GAPS if a in place and b in place]
+        gaps = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
         return LandmarkBasis(
             head.space,
             indices,
@@ -77,5 +82,6 @@ class LandmarkBasis:
             on_surface(head.expression_basis),
             normals,
             weights,
-            torch.tensor(gaps, dtype=torch.int64).reshape(-1, 2),
+            gaps,
+            _LID_SLACK * torch.isin(indices[gaps[:, 0]], torch.tensor(GROUPS["lids"])),
         )

@@ -16,8 +16,10 @@ from capture.tracking.landmark_basis import LandmarkBasis
 _SCORE_SPREAD = 0.25  # how far a channel may be from MediaPipe's score
 # Landmarks hardly show these, and the network scores them near 0 at all times.
 _UNSEEN = {"tongueOut": 0.01, "cheekPuff": 0.08, "jawForward": 0.08, "noseSneerLeft": 0.12, "noseSneerRight": 0.12}
-_GAZE_SPREAD = 0.02
 _UNSEEN |= {"cheekSquintLeft": 0.12, "cheekSquintRight": 0.12}
+# Squinted, wide and lowered lids are as open as half blinked ones: the score tells which of them it is.
+_WELL_SCORED = {"eyeBlinkLeft": 0.08, "eyeBlinkRight": 0.08}
+_GAZE_SPREAD = 0.02
 
 
 def observe(
@@ -28,7 +30,7 @@ def observe(
     """What is seen in T frames, and the points with MediaPipe's depth [T, N, 3] in pixels."""
     points = torch.from_numpy(landmarks.points)[:, basis.indices]
     spread = torch.full((len(basis.space),), _SCORE_SPREAD)
-    for name, value in _UNSEEN.items():
+    for name, value in (_UNSEEN | _WELL_SCORED).items():
         spread[basis.space.index(name)] = value
     unit = float(np.median(landmarks.interocular()))
     return Observation(points[..., :2], torch.from_numpy(landmarks.scores), spread, K, unit), points

@@ -21,6 +21,7 @@ from studio.cameras import Camera, intrinsics
 from studio.codes import Codes
 from studio.errors import StudioError
 from studio.heads import load_head
+from studio.heads.mediapipe_points import GROUPS
 from studio.heads.model import HeadModel
 from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid
 
@@ -128,6 +129,29 @@ def test_lips_are_as_open_as_they_are_seen(head: HeadModel, landmarks: Landmarks
     seen, placed = torch.from_numpy(landmarks.points[:, basis.indices, :2]), fitted.pixels(basis)
     error = (seen[:, upper] - seen[:, lower]) - (placed[:, upper] - placed[:, lower])
     assert error[..., 1].abs().mean() < 0.002 * landmarks.interocular().mean()
+
+
+def test_lids_that_meet_are_seen_better_than_the_rims_of_open_ones(
+    head: HeadModel, person: tuple[torch.Tensor, Codes, Camera], landmarks: Landmarks, fitted: FaceFit
+) -> None:
+    """A rim that lies too high moves open lids little, as long as the scores say nothing of it; closed ones close."""
+    basis = LandmarkBasis.of(head)
+    lids = basis.gap_slack > 0
+    assert torch.isin(basis.indices[basis.gaps[lids]], torch.tensor(GROUPS["lids"])).all()
+    assert torch.isin(basis.indices[basis.gaps[~lids]], torch.tensor(GROUPS["lips"])).all()
+    seen, _ = observe(landmarks, basis, person[2].Ks[0])
+    upper, lower = basis.gaps[lids].unbind(-1)
+    wrong = seen.points.clone()
+    wrong[:, upper] = wrong[:, lower] + 1.3 * (wrong[:, upper] - wrong[:, lower])  # rims are seen too far apart
+    found, _ = fit_frames(basis, replace(seen, points=wrong), fitted)
+    opening = [(p[:, upper] - p[:, lower]).norm(dim=-1) for p in (seen.points, wrong, found.pixels(basis))]
+    missed = (opening[2] - opening[0]).mean() / (opening[1] - opening[0]).mean()
+    assert 0 < missed < 0.7  # 0.84 if they were trusted like lips that meet
+    together = seen.points.clone()
+    together[:, upper] = together[:, lower] = 0.5 * (together[:, upper] + together[:, lower])
+    closed, _ = fit_frames(basis, replace(seen, points=together), fitted)
+    left = (closed.pixels(basis)[:, upper] - closed.pixels(basis)[:, lower]).norm(dim=-1)
+    assert left.mean() < 0.03 * seen.unit
 
 
 def test_irises_tell_the_gaze(
