@@ -1,7 +1,7 @@
 """Time of the first start and of later ones: ``python -m benchmarks.compile``.
 
-A process of its own imports the kernels and makes one training step (pose, deformation, rasteriser, loss, gradients):
-first with an empty cache, then with what that left. torch's own import is not counted.
+A process of its own imports the kernels and makes one training step (pose, deformation, rasteriser, loss, gradients,
+optimiser): first with an empty cache, then with what that left. torch's own import is not counted.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from studio.kernels.drive import CHANNELS, Gains, SkinnedPlaces, carry_splats
 from studio.kernels.composite import composite
 from studio.kernels.photometric import photometric_loss
 from studio.kernels.splat import rasterize_splats
+from studio.kernels.adam import Adam
+from studio.kernels.view_terms import matte_loss
 imported = time.perf_counter()
 count, bases = 20, 2
 mesh = (torch.eye(3), torch.ones(1, 3, 3), torch.ones(3, 1))
@@ -34,10 +36,17 @@ anchors = places.pose(numpy.ones(1, numpy.float32), numpy.eye(3, 4, dtype=numpy.
 shapes = ((count, 3), (count, 4), (count, 3), (count,), (count, 3), (bases, count * CHANNELS))
 raw = tuple(torch.rand(*shape).requires_grad_() for shape in shapes)
 parts = torch.zeros(count, dtype=torch.int64)
-splats = carry_splats(Gains(1.0, 1.0, 1.0, 1.0, 1.0, 1.0), anchors, raw, torch.rand(1, bases), parts)
+owner = torch.nn.Module()
+owner.bases, colors = torch.nn.Parameter(raw[5].detach()), torch.nn.Parameter(raw[4].detach())
+optimizer = Adam([{"params": [owner.bases, colors], "lr": 0.1}], eps=1e-8)
+raw, gradient = (*raw[:4], colors, owner.bases), optimizer.without_gradient(owner)
+gains = Gains(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+splats = carry_splats(gains, anchors, raw, torch.rand(1, bases), parts, basis_gradient=gradient)
 render = rasterize_splats(*splats, Camera(torch.eye(4)[None], intrinsics(16.0, 16, 16)[None], 16, 16))
 image = composite(render.rgb, render.alpha, torch.zeros(3))
-photometric_loss(image, torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16)).backward()
+loss = photometric_loss(image, torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16))
+(loss + matte_loss(render.alpha[0], torch.zeros(16, 16, dtype=torch.uint8), 5)).backward()
+optimizer.step()
 print(json.dumps([imported - began, time.perf_counter() - imported]))
 """
 

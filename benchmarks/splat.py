@@ -1,14 +1,16 @@
-"""Speed of the splat rasteriser: ``python -m benchmarks.splat [--full] [--opensplat file] [--avatar folder]``.
+"""Speed of the splat rasteriser: ``python -m benchmarks.splat [--full] [--opensplat file] [--rival file] …``.
 
-Forward and forward+backward of a head-like shell, against a plain-torch tile rasteriser, OpenSplat's CPU code (compiled
-by ``python -m benchmarks.opensplat``) and the brute-force float64 reference on the CPU, and against gsplat called
-directly on CUDA; a trained avatar, where Gaussians overlap less, on request. Competitors take turns in one run, so that
-the ratios mean something on a busy machine too; absolute times need an idle one.
+Forward and forward+backward of a head-like shell, colours and coverage, against a plain-torch tile rasteriser,
+OpenSplat's CPU code (compiled by ``python -m benchmarks.opensplat``), any other rasteriser that a Python file wraps,
+and the brute-force float64 reference on the CPU, and against gsplat called directly on CUDA; a trained avatar, where
+Gaussians overlap less, on request. Competitors take turns in one run, so that the ratios mean something on a busy
+machine too; absolute times need an idle one.
 """
 
 from __future__ import annotations
 
 import argparse
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from studio.kernels.splat_reference import rasterize_reference
 
 CPU_SIZES = ((10_000, 256), (50_000, 512), (50_000, 1024), (100_000, 256), (100_000, 512))
 CUDA_SIZES = ((50_000, 512), (50_000, 1024), (200_000, 1024))
+SLOW = {"OpenSplat": 2, "torch tiles": 1, "float64 reference": 1}  # how often they are timed; others 20 times
 Render = Callable[[list[Tensor], Camera], tuple[Tensor, Tensor]]
 
 
@@ -34,6 +37,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder for the JSON files")
     parser.add_argument("--full", action="store_true", help="also time the slow competitors at 50,000 Gaussians, 512²")
     parser.add_argument("--opensplat", type=Path, help="OpenSplat's CPU code as an extension, see benchmarks/README.md")
+    parser.add_argument(
+        "--rival",
+        type=Path,
+        action="append",
+        default=[],
+        help="a Python file with a differentiable render(splats, camera) -> rgb, alpha",
+    )
     parser.add_argument("--avatar", type=Path, help="also time a trained splat avatar, at 512²")
     options = parser.parse_args()
     rival: dict[str, Render] = {}
@@ -41,6 +51,7 @@ def main() -> None:
         print("OpenSplat is skipped: no --opensplat; benchmarks/README.md says how to build it")
     else:
         rival["OpenSplat"] = OpenSplat(open_extension(options.opensplat))
+    rival |= {path.stem: runpy.run_path(str(path))["render"] for path in options.rival}
     rows = cpu_rows(options.full, rival)
     if options.avatar is not None:
         rows += avatar_rows(options.avatar, rival)
@@ -103,16 +114,15 @@ def cuda_rows() -> list[dict[str, object]]:
 
 
 def _rows(rivals: dict[str, Render], splats: list[Tensor], camera: Camera) -> list[dict[str, object]]:
-    """Times of each rival on one scene; ours often, the slow others twice or once, ours again between them."""
+    """Times of each rival on one scene; ours again beside each of them."""
     times: dict[str, float] = {}
     ours = _functions("ours", rivals["ours"], splats, camera)
     for name, render in rivals.items():
-        found = best_milliseconds(ours, repeats=10)
-        if name != "ours":
-            found |= best_milliseconds(
-                _functions(name, render, splats, camera), repeats=2 if name == "OpenSplat" else 1
-            )
-        found |= {key: min(value, found[key]) for key, value in best_milliseconds(ours, repeats=10).items()}
+        theirs = {} if name == "ours" else _functions(name, render, splats, camera)
+        if name in SLOW:
+            found = best_milliseconds(theirs, repeats=SLOW[name]) | best_milliseconds(ours, repeats=20)
+        else:
+            found = best_milliseconds({**ours, **theirs}, repeats=20)
         times = {key: min(value, times.get(key, float("inf"))) for key, value in {**times, **found}.items()}
     return [_row(name, len(splats[0]), camera.width, times) for name in rivals]
 
@@ -147,7 +157,7 @@ def _functions(name: str, render: Render, splats: list[Tensor], camera: Camera) 
 
 def _ours(splats: list[Tensor], camera: Camera) -> tuple[Tensor, Tensor]:
     means, quats, scales, opacities, colors = splats
-    render = rasterize_splats(means, quats, scales, opacities, colors, camera)
+    render = rasterize_splats(means, quats, scales, opacities, colors, camera, with_depth=False)
     return render.rgb, render.alpha
 
 

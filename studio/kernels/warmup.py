@@ -39,7 +39,7 @@ def help_compiling() -> None:
 
 
 def _compile_all(last_first: bool = False) -> None:
-    groups = [_of_deformation, _of_rendering, _of_loss, _of_gradients]
+    groups = [_of_deformation, _of_rendering, _of_loss, _of_gradients, _of_learning]
     for group in reversed(groups) if last_first else groups:
         calls = list(group())
         for kernel, *arguments in reversed(calls) if last_first else calls:
@@ -112,7 +112,10 @@ def _of_loss() -> Iterator[Call]:
 
     floats, plane, scale = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.float32(1.0)
     scratch, problem = np.empty((0, 0, 0), np.float32), _blank(_Problem)
+    from studio.kernels.view_terms import _matte
+
     yield _composite_forward, *_SHARE, 1, floats, floats, floats, floats
+    yield _matte, floats, _ints(np.uint8), 1, floats
     yield _moment_rows, *_SHARE, _ints(), scratch, problem, plane, scale, True, np.empty((0, 0), np.float64)
     yield _gradient_rows, *_SHARE, _ints(), scratch, problem, plane, scale, floats
     yield _composite_backward, *_SHARE, 1, floats, floats, floats, floats, floats
@@ -129,3 +132,11 @@ def _of_gradients() -> Iterator[Call]:
     images, gaussians = _blank(Images), _blank(Gaussians)
     yield rasterize_backward, *_SHARE, _blank(Setup), _ints(), plane, floats, tiles, ends, images, images, slots
     yield project_backward, *_SHARE, _blank(Setup), floats, gaussians, floats, slots, gaussians, floats, floats
+
+
+def _of_learning() -> Iterator[Call]:
+    from studio.kernels.adam import _Rule, _update, _update_bases
+
+    floats, rule = np.empty(0, np.float32), _blank(_Rule)
+    yield _update, *_SHARE, rule, floats, floats, floats, floats
+    yield _update_bases, *_SHARE, rule, floats, _ints(), floats, floats, floats, floats
