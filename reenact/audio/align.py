@@ -177,5 +177,5 @@ def _best_path(
     path = np.empty(count, dtype=int)
     for t in range(count - 1, -1, -1):
         path[t] = state
-        state -= step[t, state]
+        state -= int(step[t, state])
     return path

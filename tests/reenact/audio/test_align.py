@@ -113,6 +113,11 @@ def test_the_best_path_goes_through_all_that_is_not_optional():
     assert list(_best_path(scores, np.array([False, True, False]))) == [0, 2, 2, 2]
 
 
+def test_the_best_path_of_many_states_is_their_order():
+    path = _best_path(np.log(np.eye(300) * 0.9 + 1e-4), np.zeros(300, dtype=bool))
+    assert np.array_equal(path, np.arange(300))
+
+
 def test_the_network_finds_the_phones_of_a_known_text():
     text = "SIL M AA N AE S IY F UW D EH SH OW B AH L AY K IY SIL"
     phones = schedule(text, 0.0, 1.4 * usual_seconds(text))
