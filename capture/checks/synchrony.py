@@ -10,7 +10,8 @@ from capture.checks import Check
 
 _LONGEST = 0.8  # seconds by which a camera may be early or late
 _LEAST = 16  # frames
-_PEAK, _GAIN = 0.3, 0.06  # correlation at the best shift, and how much better it must be than none
+_PEAK, _GAIN = 0.15, 0.06  # correlation at the best shift, and how much better it must be than none
+_LOST, _LOST_GAIN = 6, 0.2  # frames that a camera may lose on the way, and the share by which that explains more
 _ONE_FRAME = 0.75  # frames between a curve's peak and zero
 _ENERGY_PEAK, _ENERGY_GAIN = 0.6, 0.15  # the same where only the amount of motion is known
 
@@ -23,18 +24,18 @@ def ask(evidence: Evidence) -> Verdict:
     reach = min(max(round(_LONGEST * evidence.capture.fps), 2), len(evidence.timesteps) // 3)
     signals, energy = face_signals(evidence), energy_signals(evidence)
     findings, curves, measured = [], [], 0
-    everything = np.ones(len(evidence.timesteps), bool)
     for camera, name in enumerate(evidence.names):
         by_face = not evidence.no_face and bool(evidence.frontal[camera])
         used = signals if by_face else energy
         limits = (_PEAK, _GAIN) if by_face else (_ENERGY_PEAK, _ENERGY_GAIN)
-        curve = shift_curve(used, camera, reach, everything, evidence.follows)
+        curve = shift_curve(used, camera, reach, evidence.follows)
         lag = best_shift(curve, *limits)
-        if lag is None:
+        change = lost_frames(frame_agreement(used, camera, reach, evidence.follows))
+        if lag is None and change is None:
             continue
         measured += 1
         curves.append((f"camera {name}", curve))
-        findings += _finding(evidence, name, lag, used, camera, reach, limits)
+        findings += _findings(evidence, name, lag or 0, change)
     if not measured:
         return unknown("too little motion to compare")
     seconds = np.arange(-reach, reach + 1) / evidence.capture.fps
@@ -43,21 +44,13 @@ def ask(evidence: Evidence) -> Verdict:
     return Verdict(findings or [Finding("ok", "", said)], [figure])
 
 
-def _finding(
-    evidence: Evidence,
-    name: str,
-    lag: int,
-    used: np.ndarray,
-    camera: int,
-    reach: int,
-    limits: tuple[float, float],
-) -> list[Finding]:
-    count = len(evidence.timesteps)
-    halves = (np.arange(count) < count // 2, np.arange(count) >= count // 2) if count >= 2 * _LEAST else ()
-    parts = [best_shift(shift_curve(used, camera, reach, part, evidence.follows), *limits) for part in halves]
-    if len(parts) == 2 and None not in parts and parts[0] != parts[1]:
-        text = f"camera {name} is {_said(parts[0], evidence)} at first and {_said(parts[1], evidence)} later"
-        advice = "it lost or repeated frames on the way: extract it again by its timestamps"
+def _findings(evidence: Evidence, name: str, lag: int, change: tuple[int, int, int] | None) -> list[Finding]:
+    if change is not None:
+        before, after, at = change
+        text = (
+            f"camera {name} is {_said(before, evidence)} at first and {_said(after, evidence)} from about frame {at} on"
+        )
+        advice = "it lost or repeated frames there: extract it again by its timestamps"
         return [Finding("bad", "desynchronised", text, advice, (name,))]
     if lag == 0:
         return []
@@ -66,7 +59,7 @@ def _finding(
     return [Finding("bad", "desynchronised", text, advice, (name,))]
 
 
-def _said(lag: int | None, evidence: Evidence) -> str:
+def _said(lag: int, evidence: Evidence) -> str:
     if not lag:
         return "in time"
     word = "late" if lag > 0 else "early"
@@ -90,14 +83,13 @@ def energy_signals(evidence: Evidence) -> np.ndarray:
         return (energy - np.nanmean(energy, axis=1, keepdims=True))[..., None]
 
 
-def shift_curve(signals: np.ndarray, camera: int, reach: int, part: np.ndarray, follows: np.ndarray) -> np.ndarray:
+def shift_curve(signals: np.ndarray, camera: int, reach: int, follows: np.ndarray) -> np.ndarray:
     """[2 reach + 1] mean correlation with the other cameras when this one is taken ``lag`` frames later.
 
     Args:
         signals: [C, N, K].
         camera: which one.
         reach: largest shift in frames.
-        part: [N] bool: frames that count.
         follows: [N] bool: whether the frame before was looked at; runs are not compared across their ends.
     """
     run = np.cumsum(~follows)
@@ -105,7 +97,7 @@ def shift_curve(signals: np.ndarray, camera: int, reach: int, part: np.ndarray, 
     curve = np.full(2 * reach + 1, np.nan)
     for index, lag in enumerate(range(-reach, reach + 1)):
         a, b = (slice(lag, None), slice(None, -lag or None)) if lag >= 0 else (slice(None, lag), slice(-lag, None))
-        same_run = (run[a] == run[b]) & part[b]
+        same_run = run[a] == run[b]
         total, count = 0.0, 0
         for other in range(len(signals)):
             if other == camera:
@@ -118,6 +110,40 @@ def shift_curve(signals: np.ndarray, camera: int, reach: int, part: np.ndarray, 
             total, count = total + float((x * y).sum() / max(norm, 1e-9)), count + 1
         curve[index] = total / count if count else np.nan
     return curve
+
+
+def frame_agreement(signals: np.ndarray, camera: int, reach: int, follows: np.ndarray) -> np.ndarray:
+    """[2 reach + 1, N] what each frame of the others adds to their correlation with this camera, by its shift."""
+    run, count = np.cumsum(~follows), signals.shape[1]
+    own = signals[camera]
+    others = [index for index in range(len(signals)) if index != camera and np.isfinite(signals[index]).any()]
+    result = np.zeros((2 * reach + 1, count))
+    energy = [np.nansum(signals[index] ** 2) for index in others]
+    for index, lag in enumerate(range(-reach, reach + 1)):
+        at = np.arange(max(-lag, 0), min(count, count - lag))
+        same = run[at] == run[at + lag]
+        for other, power in zip(others, energy, strict=True):
+            product = np.nansum(own[at + lag] * signals[other][at], -1) * same
+            result[index, at] += product / max(np.sqrt(np.nansum(own**2) * power), 1e-9) / len(others)
+    return result
+
+
+def lost_frames(agreement: np.ndarray) -> tuple[int, int, int] | None:
+    """Shift before, shift after and the frame between, where two shifts explain a camera clearly better than one."""
+    reach, count = len(agreement) // 2, agreement.shape[1]
+    total = agreement.sum(1)
+    near = np.arange(max(reach - _LOST, 0), min(reach + _LOST, 2 * reach) + 1)
+    before = np.cumsum(agreement[near], axis=1)
+    after = total[near, None] - before
+    places = np.arange(_LEAST // 2, count - _LEAST // 2)
+    first, second = before[:, places].argmax(0), after[:, places].argmax(0)
+    both = before[first, places] + after[second, places]
+    best = int(both.argmax())
+    shifts = int(near[first[best]] - reach), int(near[second[best]] - reach)
+    gain = both[best] - total[near].max()
+    if shifts[0] == shifts[1] or gain < _LOST_GAIN * max(total[near].max(), 0.2):
+        return None
+    return (*shifts, int(places[best]) + 1)
 
 
 def best_shift(curve: np.ndarray, peak: float, gain: float) -> int | None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from capture.checking.look import edge_width, is_cut_off
-from capture.checks.synchrony import best_shift, shift_curve
+from capture.checks.synchrony import best_shift, frame_agreement, lost_frames, shift_curve
 from capture.sound_sync import RATE, estimate, loudness
 from studio.media.audio import Audio
 
@@ -23,14 +23,27 @@ def test_the_shift_of_a_camera(lag):
     signals = np.stack([truth[10:70] + 0.02 * rng.normal(size=(60, 6)) for _ in range(4)])
     signals[2] = truth[10 - lag : 70 - lag]
     follows = np.r_[False, np.ones(59, bool)]
-    every = np.ones(60, bool)
-    assert best_shift(shift_curve(signals, 2, 10, every, follows), 0.3, 0.06) == lag
-    assert best_shift(shift_curve(signals, 0, 10, every, follows), 0.3, 0.06) == 0
+    assert best_shift(shift_curve(signals, 2, 10, follows), 0.3, 0.06) == lag
+    assert best_shift(shift_curve(signals, 0, 10, follows), 0.3, 0.06) == 0
+
+
+@pytest.mark.parametrize(("lag", "at"), [(1, 20), (3, 35), (-2, 30)])
+def test_frames_lost_on_the_way(lag, at):
+    rng = np.random.default_rng(at)
+    truth = np.stack([wandering(90, rng, 1.5) for _ in range(6)], -1)
+    signals = np.stack([truth[10:70] + 0.02 * rng.normal(size=(60, 6)) for _ in range(4)])
+    follows = np.r_[False, np.ones(59, bool)]
+    assert lost_frames(frame_agreement(signals, 1, 12, follows)) is None
+    signals[1, at:] = truth[10 + at + lag : 70 + lag]
+    before, after, found = lost_frames(frame_agreement(signals, 1, 12, follows))
+    assert (before, after) == (0, -lag)
+    assert abs(found - at) <= 3
+    assert lost_frames(frame_agreement(signals, 0, 12, follows)) is None
 
 
 def test_nothing_that_agrees_has_no_shift():
     rng = np.random.default_rng(0)
-    curve = shift_curve(rng.normal(size=(3, 60, 4)), 0, 10, np.ones(60, bool), np.r_[False, np.ones(59, bool)])
+    curve = shift_curve(rng.normal(size=(3, 60, 4)), 0, 10, np.r_[False, np.ones(59, bool)])
     assert best_shift(curve, 0.5, 0.06) is None
 
 
