@@ -107,7 +107,7 @@ def test_a_face_that_leaves_is_marked(shared: Path, capsys: pytest.CaptureFixtur
     assert "no face in" in capsys.readouterr().err
 
 
-def test_a_clip_without_a_face_is_refused() -> None:
+def test_a_clip_without_a_face_is_refused(shared: Path) -> None:
     frames = [np.full((120, 160, 3), 90, np.uint8)] * 12
     with pytest.raises(StudioError, match="no face in clip"):
         follow(frames)

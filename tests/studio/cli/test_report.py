@@ -65,7 +65,7 @@ def test_debug_shows_the_traceback(capsys, monkeypatch):
         (["--version"], 0, "studio 0"),
         (["info", "-h"], 0, "folder="),
         (["trian"], 2, "got trian; expected train"),
-        (["frobnicate"], 2, "expected ingest, track, train"),
+        (["frobnicate"], 2, "expected ingest, check, colour, matte, track, train"),
         (["info", "--folder", "x"], 2, "unknown switch; got --folder"),
         (["info", "folder=nowhere"], 2, "no such folder: nowhere"),
     ],
