@@ -64,7 +64,8 @@ def make_driver(settings: Mapping[str, Any], **more: Any) -> Driver:
         return build(driver_class(kind), {name: value for name, value in values.items() if value is not None}, "driver")
     source = Path(values["source"]).expanduser()
     if str(source) != NETWORK and not source.exists():
-        raise StudioError(f"no such driver: {source}", expected="a video, sound, curves, a capture or a track", next="check the path")
+        wanted = "a video, sound, curves, a capture or a track"
+        raise StudioError(f"no such driver: {source}", expected=wanted, next="check the path")
     if kind == "auto":
         kind = _kind_of(source)
     chosen = driver_class(kind)
