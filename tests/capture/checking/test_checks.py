@@ -90,7 +90,7 @@ def test_without_a_landmarker_faces_are_not_measured_instead_of_failing(little_r
 @needs_landmarker
 def test_photos_without_a_face_pass(shared, tmp_path):
     """A sculpted head: no face is found, and the calibration is judged by features of the pictures."""
-    from capture.readers.calibrated_photos import ingest_photos
+    from capture.readers.calibrated_photos import READER
 
     source = tmp_path / "few"
     (source / "images").mkdir(parents=True)
@@ -99,7 +99,7 @@ def test_photos_without_a_face_pass(shared, tmp_path):
     for frame in data["frames"]:
         (source / frame["file"]).write_bytes((shared / "data" / "buddha" / frame["file"]).read_bytes())
     (source / "cameras.json").write_text(json.dumps(data))
-    report = check(ingest_photos(source, tmp_path / "capture"), {})
+    report = check(READER.read(source, tmp_path / "capture", READER.settings()), {})
     assert report.count("bad") == 0
     text = " ".join(item.found for item in report.findings)
     assert "no face found" in text
