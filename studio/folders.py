@@ -101,6 +101,19 @@ def next_free(folder: Path) -> Path:
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside ``folder``, renamed to it when the block ends well and removed when it fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # ours, and gone already when it was renamed
+
+
+@contextmanager
 def write_folder(folder: Path, manifest: Manifest) -> Iterator[Path]:
     """Make a folder whole or not at all.
 
@@ -111,17 +124,11 @@ def write_folder(folder: Path, manifest: Manifest) -> Iterator[Path]:
         StudioError: ``folder`` exists and is not empty.
     """
     require_new(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with new_folder(folder) as temporary:
         yield temporary
         names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
         files = {name: content_hash(temporary / name) for name in names}
         write_json(temporary / MANIFEST, dataclasses.asdict(dataclasses.replace(manifest, files=files)))
-        temporary.chmod(0o755)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # ours, and gone already when it was renamed
 
 
 def read_manifest(folder: Path, *, kind: str | None, verify: bool = False, complete: bool = True) -> Manifest:

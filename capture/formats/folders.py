@@ -1,11 +1,9 @@
-"""Folders in the layouts of other programs: written under a temporary name, whole or not at all."""
+"""What folders in the layouts of other programs have in common."""
 
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,19 +14,6 @@ from studio.captures import Capture
 from studio.logs import progress
 from studio.media.ahead import ahead
 from studio.media.images import write_image
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside ``out`` that is renamed to it when the block ends well, and removed when it fails."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # ours, and gone already when it was renamed
 
 
 def copy_beside(capture: Capture, folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studio.captures import Capture
 from studio.errors import StudioError
-from studio.folders import MANIFEST, require_new
+from studio.folders import MANIFEST, new_folder, require_new
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ def export_capture(capture: Capture, format: str, out: Path) -> Path:
     Raises:
         StudioError: no such format, ``out`` exists, or the format cannot hold this capture.
     """
-    from capture.formats.folders import new_folder
-
     if format not in writers():
         raise StudioError("no such format of captures", got=format, expected=" | ".join(writers()))
     require_new(out)
