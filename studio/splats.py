@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 
@@ -27,3 +30,18 @@ class Splats:
 
     def __len__(self) -> int:
         return self.means.shape[0]
+
+
+def upright(splats: Splats, up: Literal["-y", "y"]) -> Splats:
+    """The same Gaussians in a world whose up is ``up``: as they are for "y", turned half about the z axis for "-y".
+
+    Half a turn about z changes the sign of the harmonics of odd order m.
+    """
+    if up == "y":
+        return splats
+    flip = splats.means.new_tensor((-1.0, -1.0, 1.0))
+    w, x, y, z = splats.quats.unbind(-1)
+    orders = [m for degree in range(math.isqrt(splats.sh.shape[1])) for m in range(-degree, degree + 1)]
+    signs = splats.sh.new_tensor([-1.0 if m % 2 else 1.0 for m in orders])
+    quats = torch.stack((-z, -y, x, w), dim=-1)
+    return replace(splats, means=splats.means * flip, quats=quats, sh=splats.sh * signs[:, None])

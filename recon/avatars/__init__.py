@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from studio.errors import StudioError
 from studio.folders import read_manifest
+from studio.media.splats import is_splat_file
 
 if TYPE_CHECKING:
     from studio.avatar import Avatar
@@ -19,10 +20,11 @@ def avatar_kinds() -> list[str]:
 
 
 def load_avatar(folder: Path, kernels: str = "auto", gaussians: int | None = None) -> Avatar:
-    """Open an avatar folder of any kind, ready to render.
+    """Open an avatar folder of any kind, or a file of 3D Gaussians made by others, ready to render.
 
     Args:
-        folder: made by ``studio train``; it loads alone, without its run or capture.
+        folder: made by ``studio train``; it loads alone, without its run or capture. Or a file (.ply, .compressed.ply,
+            .sog, .spz), which becomes a static avatar.
         kernels: "auto", "cuda" or "cpu".
         gaussians: its finest level of detail with at most so many, or its coarsest if all have more; all by default.
             Kinds without levels give all.
@@ -30,6 +32,10 @@ def load_avatar(folder: Path, kernels: str = "auto", gaussians: int | None = Non
     Raises:
         StudioError: no such folder, missing or damaged files, or a kind that this version does not know.
     """
+    if is_splat_file(folder):
+        from recon.imported import load_splats
+
+        return load_splats(folder, kernels)
     manifest = read_manifest(folder, kind="avatar")
     kind = str(manifest.body.get("kind"))
     if kind not in avatar_kinds():

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from recon.avatars import avatar_kinds, load_avatar
-from reenact.export import export_ply
+from reenact.exporters import Subject, export
+from reenact.exporters.ply import Ply
 from studio.avatar import Avatar, RenderOutput
 from studio.cameras import Camera
 from studio.codes import Codes, CodeSpace
@@ -91,8 +92,8 @@ def test_loading_twice_gives_the_same_picture(avatar: Avatar, folder: Path) -> N
 
 def test_gaussians_can_be_taken_out_or_there_are_none(avatar: Avatar, tmp_path: Path) -> None:
     if not hasattr(avatar, "gaussians"):
-        with pytest.raises(StudioError, match="cannot be exported as PLY"):
-            export_ply(avatar, avatar.codes, tmp_path / "avatar.ply")
+        with pytest.raises(StudioError, match="cannot be exported as Gaussians"):
+            export(Ply(), Subject(avatar), tmp_path / "avatar.ply")
         return
     splats = avatar.gaussians(avatar.codes)
     assert isinstance(splats, Splats)

@@ -1,7 +1,8 @@
-"""``studio export``: an avatar as 3D Gaussians or smaller, a track as curves, a capture for other programs."""
+"""``studio export``: an avatar for other programs or smaller, a track as curves, a capture for other programs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,72 +12,114 @@ from studio.errors import StudioError
 
 if TYPE_CHECKING:
     from recon.avatars.hash_codes import HashCodes
+    from reenact.exporters import Subject
+    from studio.codes import CodeTrack
+    from studio.folders import Manifest
+    from studio.media.audio import Audio
+
+_CURVES = {".csv": "livelink", ".json": "mediapipe", ".npz": "flame"}
 
 
 def run(config: Config) -> None:
-    """Write the format that the ending of ``out`` names; a name without ending is an avatar or capture."""
-    out = config.path("out")
+    """Write the format that is asked for, or that the ending of ``out`` names."""
+    from reenact.curves import WRITERS
+    from reenact.exporters import exporter_of, exporters
+
+    out, kind = config.path("out"), config.group("format").text("kind")
     if config.values["capture"] is not None and config.values["avatar"] is None:
-        _export_capture(config, out)
+        _export_capture(config, kind, out)
         return
-    exporters = {".ply": _export_ply, "": _export_avatar, **dict.fromkeys((".csv", ".json", ".npz"), _export_curves)}
-    if out.suffix.lower() not in exporters:
-        raise StudioError(
-            "no format of that name", got=out.suffix or out.name, expected=" | ".join(filter(None, exporters))
-        )
-    exporters[out.suffix.lower()](config, out)
+    if kind == "auto":
+        kind = exporter_of(out) or _CURVES.get(out.suffix.lower(), "" if not out.suffix else out.suffix)
+    if kind in exporters():
+        _export_subject(config, kind, out)
+    elif kind in WRITERS:
+        _export_curves(config, kind, out)
+    elif not kind:
+        _export_avatar(config, out)
+    else:
+        endings = [end for cls in exporters().values() for end in cls.endings if end]
+        raise StudioError("no format of that name", got=kind, expected=" | ".join([*endings, *_CURVES]))
     finish(out)
 
 
-def _export_ply(config: Config, out: Path) -> None:
-    from recon.avatars import load_avatar
-    from reenact.export import export_ply
-    from studio.codes import CodeTrack
+def _export_subject(config: Config, kind: str, out: Path) -> None:
+    from reenact.exporters import export, exporters
 
-    folder, track = _required(config, "avatar", out), config.optional_path("track")
-    avatar = load_avatar(folder, gaussians=config.get("gaussians", int | None))
-    codes = avatar.codes
-    if track is not None:
-        states, frame = CodeTrack.load(track).codes, config.get("frame", int)
-        if not 0 <= frame < states.batch[0]:
-            raise StudioError("no such frame", got=frame, expected=f"0 to {states.batch[0] - 1}")
-        codes = states[frame]
-    export_ply(avatar, codes, out)
+    export(config.build(exporters()[kind], "format"), _subject(config, out), out)
+
+
+def _subject(config: Config, out: Path) -> Subject:
+    from recon.avatars import load_avatar
+    from reenact.exporters import Subject
+    from studio.cli.rooms import chosen_head
+
+    folder = _required(config, "avatar", out)
+    track, audio = _motion(config)
+    manifest = _provenance(folder)
+    return Subject(
+        load_avatar(folder, gaussians=config.get("gaussians", int | None)),
+        folder.resolve().parent.name if folder.name == "avatar" else folder.stem,
+        track,
+        config.get("frame", int),
+        audio,
+        lambda: chosen_head(config),
+        manifest.consent,
+        manifest.licence,
+    )
+
+
+def _motion(config: Config) -> tuple[CodeTrack | None, Audio | None]:
+    from reenact.drivers.track import TrackDriver
+
+    path = config.optional_path("track")
+    if path is None:
+        return None, None
+    driving = TrackDriver(path).drive()
+    return driving.track, driving.audio
+
+
+def _provenance(folder: Path) -> Manifest:
+    """The manifest of an avatar folder; of a file made by others nothing is known."""
+    from studio.folders import Manifest, read_manifest
+
+    return read_manifest(folder, kind="avatar") if not folder.is_file() else Manifest(kind="avatar")
 
 
 def _export_avatar(config: Config, out: Path) -> None:
-    from dataclasses import replace
-
     from recon.avatars import load_avatar
     from recon.avatars.hash_codes import HashCodes
     from recon.avatars.splats import SplatAvatar
-    from studio.folders import content_hash, read_manifest
+    from recon.avatars.static_splats import StaticSplats
+    from studio.folders import content_hash
 
     folder = _required(config, "avatar", out)
     avatar = load_avatar(folder, gaussians=config.get("gaussians", int | None))
     if isinstance(avatar, HashCodes):
         _bake(config, folder, avatar, out)
         return
-    if not isinstance(avatar, SplatAvatar):
-        raise StudioError("only drivable avatars are stored as Gaussians", got=folder, next="choose a .ply")
-    manifest = read_manifest(folder, kind="avatar")
-    avatar.save(out, replace(manifest, parents={folder.name: content_hash(folder)}), config.get("bits", int))
+    manifest = replace(_provenance(folder), parents={folder.name: content_hash(folder)})
+    if isinstance(avatar, SplatAvatar):
+        avatar.save(out, manifest, config.get("bits", int))
+    elif isinstance(avatar, StaticSplats):
+        avatar.save(out, manifest)
+    else:
+        raise StudioError("only avatars of Gaussians are stored anew", got=folder, next="bake it: give capture=…")
 
 
-def _export_capture(config: Config, out: Path) -> None:
+def _export_capture(config: Config, kind: str, out: Path) -> None:
     from capture.writers import export_capture, writers
     from studio.captures import open_capture
 
-    if config.values["format"] is None:
+    if kind == "auto":
         raise StudioError(
             "a capture needs a format", got="nothing", expected=" | ".join(f"format={n}" for n in writers())
         )
-    source = export_capture(open_capture(config.path("capture")), config.text("format"), out)
-    finish(out, next="ingest", source=source, reader=config.text("format"))
+    source = export_capture(open_capture(config.path("capture")), kind, out)
+    finish(out, next="ingest", source=source, reader=kind)
 
 
 def _bake(config: Config, folder: Path, field: HashCodes, out: Path) -> None:
-    from dataclasses import replace
     from tempfile import TemporaryDirectory
 
     from recon.bake import BakeConfig, bake
@@ -98,14 +141,12 @@ def _bake(config: Config, folder: Path, field: HashCodes, out: Path) -> None:
     splats.save(out, replace(manifest, parents=parents, body=body), config.get("bits", int))
 
 
-def _export_curves(config: Config, out: Path) -> None:
+def _export_curves(config: Config, form: str, out: Path) -> None:
     from reenact.curves import write_curves
-    from studio.codes import CodeTrack
 
-    track = CodeTrack.load(_required(config, "track", out))
-    form = config.get("format", str | None) or {".csv": "livelink", ".json": "mediapipe"}.get(
-        out.suffix.lower(), "flame"
-    )
+    _required(config, "track", out)
+    track, _ = _motion(config)
+    assert track is not None
     write_curves(out, track, form)
 
 

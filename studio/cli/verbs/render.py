@@ -12,11 +12,18 @@ from studio.errors import StudioError
 from studio.folders import next_free
 from studio.logs import say
 
+_STILL_FPS = 25.0
+
 
 def run(config: Config) -> None:
     """Render the project or the track."""
+    from studio.media.splats import is_splat_file
+
     if config.optional_path("project") is not None:
         _project(config)
+        return
+    if config.optional_path("avatar") is not None and is_splat_file(config.path("avatar")):
+        _still(config)
         return
     for name in ("avatar", "track"):
         if config.optional_path(name) is None:
@@ -24,6 +31,26 @@ def run(config: Config) -> None:
                 f"studio render needs {name}", got="nothing", expected="avatar=… track=…, or project=timeline.yaml"
             )
     _track(config)
+
+
+def _still(config: Config) -> None:
+    """A file of Gaussians made by others: it holds still for one swing of the camera."""
+    import torch
+
+    from recon.imported import load_splats
+    from reenact.drivers import Driving
+    from reenact.render import RenderConfig, render
+    from studio.codes import Codes, CodeTrack
+    from studio.folders import content_hash
+
+    path, settings = config.path("avatar"), config.build(RenderConfig, "render")
+    out = config.optional_path("out") or default_video(path, Path("still"))
+    avatar, fps = load_splats(path, config.text("kernels")), settings.fps or _STILL_FPS
+    frames = max(1, round(fps * settings.camera.period))
+    track = CodeTrack(Codes.neutral(avatar.space, (frames,)), fps, torch.ones(frames, dtype=torch.bool))
+    driving = Driving(track, parents={path.name: content_hash(path)})
+    render(avatar, driving, out, settings, resume=config.flag("resume"))
+    finish(out, next="view", avatar=path)
 
 
 def _project(config: Config) -> None:

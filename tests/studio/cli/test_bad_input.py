@@ -90,7 +90,7 @@ def test_a_missing_driver_is_found_before_the_work_begins(studio, tmp_path, face
         (["drive", "avatar=nowhere", "driver=./nobody.mp4"], ["no such driver: nobody.mp4"]),
         (["render", "avatar=nowhere", "track=nothing"], ["no such folder: nowhere"]),
         (["view", "avatar=nowhere"], ["no such folder: nowhere"]),
-        (["export", "avatar=nowhere", "out=a.glb"], ["got .glb", ".ply | .csv"]),
+        (["export", "avatar=nowhere", "out=a.fbx"], ["got .fbx", ".ply", ".csv"]),
         (["export", "out=a.ply"], ["needs avatar"]),
     ],
 )

@@ -117,6 +117,18 @@ def test_every_driver_has_its_config():
         assert Config({**values, "source": "x"}).to(cls) == cls(source=Path("x"))
 
 
+def test_every_format_has_its_config():
+    from capture.writers import writers
+    from reenact.curves import WRITERS
+    from reenact.exporters import exporters
+
+    for name, cls in exporters().items():
+        values = yaml.safe_load((CONFIGS / "format" / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert set(values) - {"kind"} == {item.name for item in dataclasses.fields(cls)}
+        assert Config(values).to(cls) == cls()
+    assert set(group_choices("format")) == {"auto", *exporters(), *WRITERS, *writers()}
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_setting_is_described(path):
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -34,7 +34,7 @@ def test_mistakes_are_one_line(studio, tmp_path):
     done = studio("export", f"capture={tmp_path / 'ours'}", f"out={tmp_path / 'x'}")
     assert (done.code, "a capture needs a format" in done.line, "format=vhap" in done.line) == (2, True, True)
     done = studio("export", f"capture={tmp_path / 'ours'}", "format=fbx", f"out={tmp_path / 'x'}")
-    assert (done.code, "no such format of captures; got fbx" in done.line) == (2, True)
+    assert (done.code, "unknown choice of format; got fbx" in done.line) == (2, True)
     done = studio("ingest", f"source={example.source}", "reader=nersemble", "reader.fps=-1", f"out={tmp_path / 'y'}")
     assert (done.code, "fps of the footage" in done.line) == (2, True)
     assert not (tmp_path / "x").exists()

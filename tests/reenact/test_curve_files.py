@@ -1,75 +1,18 @@
-"""Files for other programs."""
+"""Curves for other programs."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from reenact.curves.livelink_csv import read_livelink_csv, write_livelink_csv
-from reenact.export import export_ply, write_ply
 from studio.codes import ARKIT52, Codes, CodeTrack
 from studio.errors import StudioError
 from studio.heads.model import EYE_YAW_RADIANS
 from studio.rotations import axis_angle_to_matrix, rigid
-from studio.splats import Splats
-
-
-def _splats(bands: int) -> Splats:
-    generator = torch.Generator().manual_seed(0)
-
-    def rand(*shape: int) -> torch.Tensor:
-        return torch.rand(*shape, generator=generator)
-
-    return Splats(rand(7, 3), rand(7, 4) + 0.1, rand(7, 3) * 0.01, rand(7), rand(7, bands, 3) - 0.5)
-
-
-def _read_ply(path: Path) -> tuple[list[str], np.ndarray]:
-    """Property names and the table of a binary PLY of float32 (an independent, minimal reader)."""
-    header, data = path.read_bytes().split(b"end_header\n", 1)
-    lines = header.decode("ascii").splitlines()
-    assert lines[:2] == ["ply", "format binary_little_endian 1.0"]
-    names = [line.split()[-1] for line in lines if line.startswith("property float")]
-    return names, np.frombuffer(data, "<f4").reshape(-1, len(names))
-
-
-@pytest.mark.parametrize("bands", [1, 4, 16])
-def test_ply_follows_the_standard_layout(tmp_path: Path, bands: int) -> None:
-    splats = _splats(bands)
-    write_ply(tmp_path / "a.ply", splats)
-    names, table = _read_ply(tmp_path / "a.ply")
-    column = {name: table[:, index] for index, name in enumerate(names)}
-    assert table.shape == (7, 17 + 3 * (bands - 1))
-    np.testing.assert_allclose(1 / (1 + np.exp(-column["opacity"])), splats.opacities, atol=1e-5)
-    np.testing.assert_allclose(np.exp(column["scale_2"]), splats.scales[:, 2], rtol=1e-5)
-    quats = np.stack([column[f"rot_{i}"] for i in range(4)], 1)
-    np.testing.assert_allclose(np.linalg.norm(quats, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(quats[:, 0], splats.quats[:, 0] / splats.quats.norm(dim=-1), atol=1e-6)
-    np.testing.assert_allclose(column["f_dc_1"], splats.sh[:, 0, 1], atol=1e-7)
-    if bands == 16:  # channel-major: green's first coefficient comes after the 15 of red
-        np.testing.assert_allclose(column["f_rest_15"], splats.sh[:, 1, 1], atol=1e-7)
-        np.testing.assert_allclose(column["f_rest_44"], splats.sh[:, 15, 2], atol=1e-7)
-
-
-def test_ply_has_the_columns_of_a_file_made_elsewhere(tmp_path: Path, shared: Path) -> None:
-    write_ply(tmp_path / "a.ply", _splats(1))
-    theirs, _ = _read_ply(shared / "data/splats/massa_bust_3dgs.ply")
-    ours, _ = _read_ply(tmp_path / "a.ply")
-    assert ours == theirs
-
-
-def test_export_refuses_what_it_cannot_do(tmp_path: Path, avatar: Any) -> None:
-    with pytest.raises(StudioError, match="expected an avatar made of Gaussians"):
-        export_ply(avatar, avatar.codes, tmp_path / "a.ply")
-    (tmp_path / "b.ply").write_text("mine")
-    avatar_of_splats = type("A", (), {"space": ARKIT52, "gaussians": lambda self, codes: _splats(1)})()
-    with pytest.raises(StudioError, match="exists already"):
-        export_ply(avatar_of_splats, Codes.neutral(), tmp_path / "b.ply")
-    assert export_ply(avatar_of_splats, Codes.neutral(), tmp_path / "c.ply").is_file()
 
 
 def _take(fps: float) -> CodeTrack:
