@@ -17,10 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.measuring import print_table, write_json
 from capture.synthetic.make import SyntheticConfig, make_synthetic_capture
+from recon.checkpoints import Optimizer
 from recon.splat_session import SplatSession
 from recon.train_config import TrainConfig
 from studio.captures import Capture, open_capture
@@ -86,7 +85,7 @@ def _row(capture: Capture, track: str, head: str, count: int | None, steps: int)
 class _Clock:
     """Adds up, step by step, the time that the calling thread spends in each family of kernels and the optimiser."""
 
-    def __init__(self, optimizer: type[torch.optim.Optimizer]) -> None:
+    def __init__(self, optimizer: type[Optimizer]) -> None:
         self._optimizer = optimizer
         self.now: dict[str, float] = defaultdict(float)
         self.steps: list[dict[str, float]] = []

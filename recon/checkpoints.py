@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +17,9 @@ from torch import Tensor
 
 from studio.errors import StudioError
 from studio.folders import Manifest, read_manifest, write_folder
+from studio.kernels.adam import Adam
+
+Optimizer: TypeAlias = torch.optim.Optimizer | Adam
 
 _TENSORS, _KEPT = "state.safetensors", 2
 
@@ -53,13 +56,13 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """The state of an optimiser as named tensors."""
     state = optimizer.state_dict()["state"]
     return {f"optimizer/{index}/{name}": value for index, slot in state.items() for name, value in slot.items()}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Inverse of ``optimizer_tensors``; learning rates stay as the optimiser was built."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

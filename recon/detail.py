@@ -27,6 +27,7 @@ from recon.growth import from_rows, kind_of, rows_of
 from studio.avatar import Avatar
 from studio.cameras import Camera
 from studio.codes import Codes
+from studio.kernels.adam import Adam
 from studio.logs import say
 from studio.rotations import axis_angle_to_matrix, rigid
 
@@ -39,6 +40,7 @@ _UNSEEN = 1e-3  # what a Gaussian that no photo shows counts for its area, again
 _TURNS = (0.3, 0.9)  # radians up and down, left and right: from where a level is compared with the whole
 _TIMED = 7  # frames
 _BITS = 10  # of each coordinate, for the order along a space-filling curve
+_EPS = 1e-7
 _RATES = {"offsets": 1e-3, "quats": 2e-3, "log_scales": 1e-2, "opacity_logits": 3e-2, "colors": 4e-3}
 
 
@@ -150,11 +152,8 @@ def fit_level(
     """The level with what is its own fitted to photos and to the whole seen from elsewhere (changed in place)."""
     for name in LEVEL_ROWS:
         getattr(level.learned, name).requires_grad_(True)
-    optimizer = torch.optim.Adam(
-        [{"params": [getattr(level.learned, name)], "rate": rate} for name, rate in _RATES.items()],
-        eps=1e-7,
-        fused=True,
-    )
+    groups = [{"params": [getattr(level.learned, name)], "rate": rate} for name, rate in _RATES.items()]
+    optimizer = torch.optim.Adam(groups, eps=_EPS, fused=True) if level.learned.offsets.is_cuda else Adam(groups, _EPS)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * 0.5 * (1 + math.cos(math.pi * step / steps))

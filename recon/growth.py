@@ -19,6 +19,7 @@ from recon.avatars.splats import SplatAvatar
 from recon.backdrop import Backdrop
 from recon.binding import Binding
 from recon.blending import summed_by_gaussian
+from recon.checkpoints import Optimizer
 from recon.field import SplatField
 from recon.frames import View
 from studio.avatar import RenderOutput
@@ -199,7 +200,7 @@ def from_rows(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def grow(
     avatar: SplatAvatar,
-    optimizer: torch.optim.Optimizer,  # of the avatar's field, changed in place
+    optimizer: Optimizer,  # of the avatar's field, changed in place
     blamed: Tensor,  # [N] see ``blame``
     count: int,
     generator: torch.Generator,
@@ -220,7 +221,7 @@ def grow(
     return replace(avatar, binding=grown_binding(avatar.binding, splits)), splits
 
 
-def with_binding(avatar: SplatAvatar, optimizer: torch.optim.Optimizer, binding: Binding) -> SplatAvatar:
+def with_binding(avatar: SplatAvatar, optimizer: Optimizer, binding: Binding) -> SplatAvatar:
     """The avatar with as many Gaussians as another binding has; their parameters are yet to be loaded."""
     rows = {name: value[:1] for name, value in rows_of(dict(avatar.learned.named_parameters())).items()}
     blank = {name: value.expand(len(binding), *value.shape[1:]) for name, value in rows.items()}
@@ -238,7 +239,7 @@ def _inherited(values: Mapping[str, Tensor], splits: Splits) -> dict[str, Tensor
     return from_rows({name: inherit(rows, splits) for name, rows in rows_of(values).items()})
 
 
-def _exchange(learned: SplatField, optimizer: torch.optim.Optimizer, values: Mapping[str, Tensor]) -> None:
+def _exchange(learned: SplatField, optimizer: Optimizer, values: Mapping[str, Tensor]) -> None:
     """Put other per-Gaussian parameters into a field and its optimiser, which forgets what it knew of the old ones."""
     for name, value in values.items():
         old, new = getattr(learned, name), torch.nn.Parameter(value.detach().clone())

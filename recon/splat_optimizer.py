@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from recon.checkpoints import Optimizer
 from recon.field import SplatField
 from recon.growth import PER_GAUSSIAN
 from recon.objective import Objective
@@ -17,7 +18,7 @@ _LAST_RATE = 0.05  # of the first: learning rates fall along a half cosine
 _BACKGROUND_EPS = 1e-6
 
 
-def make_optimizer(learned: SplatField, objective: Objective, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(learned: SplatField, objective: Objective, config: TrainConfig) -> Optimizer:
     """Adam over all that is learned; each group holds its first learning rate as "rate"."""
     rates = config.rates
     groups: list[dict[str, object]] = [
@@ -43,7 +44,7 @@ def make_optimizer(learned: SplatField, objective: Objective, config: TrainConfi
     return optimizer
 
 
-def set_rates(optimizer: torch.optim.Optimizer, share: float, progress: float) -> None:
+def set_rates(optimizer: Optimizer, share: float, progress: float) -> None:
     """Learning rates as a share of the first ones; 0 before a group's start.
 
     Args:

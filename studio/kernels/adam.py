@@ -9,20 +9,24 @@ Source: Kingma and Ba, 2015; Loshchilov and Hutter, 2019; the arithmetic is that
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from studio.errors import StudioError
 from studio.kernels.basis_gradient import BasisGradient
 from studio.kernels.compiled import inlined, kernel
 from studio.kernels.drive_carry import CHANNELS
 from studio.kernels.simd import Array, Vector, broadcast, fma, lane_numbers, select, sqrt
-from studio.kernels.simd_memory import load, store
+from studio.kernels.simd_memory import floats_at, load, store
 from studio.kernels.tensors import flat
 from studio.kernels.workers import run, worker_count
 
+_STATE = ("step", "exp_avg", "exp_avg_sq")
+_BETAS = (0.9, 0.999)
 _LARGE = 1 << 16  # numbers; for fewer another thread is not worth waking
 
 
@@ -37,18 +41,25 @@ class _Rule(NamedTuple):
     beta2: float
 
 
-class Adam(torch.optim.AdamW):
+class Adam:
     """``torch.optim.AdamW`` by our kernels, for contiguous float32 parameters on the CPU; its state is the same.
 
+    It is none of torch's optimisers, because the first of those to be made imports torch's compiler, which takes a
+    second; where it is used it does as they do.
+
     Args:
-        groups: as for any optimiser.
+        groups: as for any optimiser; each may have "lr", "betas", "eps" and "weight_decay" of its own.
         eps: for groups that have none.
+        betas: for groups that have none.
     """
 
-    def __init__(self, groups: Any, eps: float) -> None:
-        super().__init__(groups, eps=eps, weight_decay=0.0)
+    def __init__(self, groups: Iterable[Mapping[str, Any]], eps: float, betas: tuple[float, float] = _BETAS) -> None:
+        rest = {"lr": 1e-3, "betas": betas, "eps": eps, "weight_decay": 0.0}
+        self.param_groups: list[dict[str, Any]] = [
+            {**rest, **group, "params": list(group["params"])} for group in groups
+        ]
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
         self._bases: list[tuple[torch.nn.Module, BasisGradient]] = []
-        self._flat: dict[Tensor, tuple[Tensor, tuple[np.ndarray, ...]]] = {}  # a moment, and what ``_next`` returns
 
     def without_gradient(self, owner: torch.nn.Module) -> BasisGradient:
         """The parameter ``owner.bases`` is updated by what is put into the result until the next ``zero_grad``."""
@@ -64,44 +75,84 @@ class Adam(torch.optim.AdamW):
         for _, gradient in self._bases:
             gradient.products.clear()
 
+    def state_dict(self) -> dict[str, Any]:
+        """What each parameter knows of its gradients, by its place among all, and the groups."""
+        places = {parameter: index for index, parameter in enumerate(self._parameters())}
+        return {
+            "state": {places[parameter]: slot for parameter, slot in self.state.items()},
+            "param_groups": [
+                {**group, "params": [places[parameter] for parameter in group["params"]]} for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, stored: Mapping[str, Any]) -> None:
+        """Inverse of ``state_dict``; groups stay as they are.
+
+        Raises:
+            StudioError: of other parameters.
+        """
+        parameters, state = self._parameters(), {}
+        for index, slot in stored["state"].items():
+            shapes = [tuple(value.shape) for name, value in slot.items() if name != "step"]
+            expected = tuple(parameters[index].shape) if index < len(parameters) else "none"
+            if set(slot) != set(_STATE) or any(shape != expected for shape in shapes):
+                raise StudioError(f"state of parameter {index}", got=f"{sorted(slot)} {shapes}", expected=expected)
+            state[parameters[index]] = dict(slot)
+        self.state = state
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Update every parameter that has a gradient."""
         products = {owner.bases: gradient.products for owner, gradient in self._bases if gradient.products}
+        memory: list[tuple[int, ...]] = []
+        rules: list[_Rule] = []
+        gradients = []  # alive until the step is done
         for group in self.param_groups:
+            known: dict[float, _Rule] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    rule, given = self._next(group, parameter)
-                    gradient = parameter.grad.contiguous().numpy().reshape(-1)
-                    if len(gradient) < _LARGE:
-                        _update(0, 1, rule, gradient, *given)
-                    else:
-                        run(_update, worker_count(), rule, gradient, *given)
-                if parameter in products:
-                    rule, given = self._next(group, parameter)
-                    run(_update_bases, worker_count(), rule, *_stacked(products[parameter]), *given)
+                    gradient = parameter.grad.contiguous()
+                    gradients.append(gradient)
+                    rule, mean, square = self._next(group, parameter, known)
+                    tensors = (parameter, gradient, mean, square)
+                    memory.append((*(value.data_ptr() for value in tensors), parameter.numel()))
+                    rules.append(rule)
+                if products and parameter in products:
+                    rule, mean, square = self._next(group, parameter, known)
+                    arrays = (flat(value) for value in (parameter, mean, square))
+                    run(_update_bases, worker_count(), rule, *_stacked(products[parameter]), *arrays)
+        if memory:
+            table = np.array(memory, np.int64)
+            workers = worker_count() if table[:, -1].sum() >= _LARGE else 1
+            run(_update, workers, table, np.array(rules, np.float64))
 
-    def _next(self, group: dict[str, Any], parameter: Tensor) -> tuple[_Rule, tuple[np.ndarray, ...]]:
-        """The rule of a parameter's next step; the parameter and its two moments, flat."""
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        state["step"] += 1
-        (beta1, beta2), step, rate = group["betas"], int(state["step"]), float(group["lr"])
-        rule = _Rule(
-            kept=1.0 - rate * group["weight_decay"],
-            rate=rate / (1.0 - beta1**step),
-            widen=1.0 / math.sqrt(1.0 - beta2**step),
-            eps=group["eps"],
-            beta1=beta1,
-            beta2=beta2,
-        )
-        known = self._flat.get(parameter)
-        if known is None or known[0] is not state["exp_avg"]:  # states are exchanged when a session resumes
-            arrays = tuple(flat(value) for value in (parameter, state["exp_avg"], state["exp_avg_sq"]))
-            known = self._flat[parameter] = state["exp_avg"], arrays
-        return rule, known[1]
+    def _next(
+        self, group: Mapping[str, Any], parameter: Tensor, known: dict[float, _Rule]
+    ) -> tuple[_Rule, Tensor, Tensor]:
+        """The rule of a parameter's next step, and its two moments; ``known`` are the group's rules by step."""
+        slot = self.state.get(parameter)
+        if not slot:
+            values = (torch.tensor(0.0), torch.zeros_like(parameter), torch.zeros_like(parameter))
+            slot = self.state[parameter] = dict(zip(_STATE, values))
+        step = slot["step"].add_(1).item()
+        if step not in known:
+            known[step] = _rule(group, step)
+        return known[step], slot["exp_avg"], slot["exp_avg_sq"]
+
+
+def _rule(group: Mapping[str, Any], step: float) -> _Rule:
+    (beta1, beta2), rate = group["betas"], float(group["lr"])
+    return _Rule(
+        kept=1.0 - rate * group["weight_decay"],
+        rate=rate / (1.0 - beta1**step),
+        widen=1.0 / math.sqrt(1.0 - beta2**step),
+        eps=group["eps"],
+        beta1=beta1,
+        beta2=beta2,
+    )
 
 
 def _stacked(products: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -132,15 +183,28 @@ def _update_at(rule: _Rule, gradient: Vector, i: int, values: Array, means: Arra
 
 
 @kernel
-def _update(
-    worker: int, workers: int, rule: _Rule, gradient: Array, values: Array, means: Array, squares: Array
-) -> None:
-    """One step of ``values`` and their moments, in place."""
-    blocks = values.size // 16
-    for block in range(worker * blocks // workers, (worker + 1) * blocks // workers):
-        _update_at(rule, load(gradient, 16 * block), 16 * block, values, means, squares)
-    if worker == workers - 1 and values.size % 16:
-        _update_rest(rule, gradient, 16 * blocks, values, means, squares)
+def _update(worker: int, workers: int, memory: Array, rules: Array) -> None:
+    """One step of P parameters, in place.
+
+    ``memory`` [P, 5] int64: addresses of each parameter, its gradient and its two moments, and how many numbers;
+    ``rules`` [P, 6] float64: its _Rule. The workers share the vectors of all.
+    """
+    total = np.int64(0)
+    for p in range(len(memory)):
+        total += (memory[p, 4] + 15) // 16
+    first, end = worker * total // workers, (worker + 1) * total // workers
+    for p in range(len(memory)):
+        size = memory[p, 4]
+        vectors = (size + 15) // 16
+        if first < vectors and end > 0:
+            values, gradient = floats_at(memory[p, 0], size), floats_at(memory[p, 1], size)
+            means, squares = floats_at(memory[p, 2], size), floats_at(memory[p, 3], size)
+            rule = _Rule(rules[p, 0], rules[p, 1], rules[p, 2], rules[p, 3], rules[p, 4], rules[p, 5])
+            for vector in range(max(first, 0), min(end, size // 16)):
+                _update_at(rule, load(gradient, 16 * vector), 16 * vector, values, means, squares)
+            if size % 16 and end >= vectors:
+                _update_rest(rule, gradient, size // 16 * 16, values, means, squares)
+        first, end = first - vectors, end - vectors
 
 
 @inlined

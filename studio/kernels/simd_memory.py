@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
+from numba import carray
 from numba.core import cgutils, types
 
+from studio.kernels.compiled import inlined
 from studio.kernels.simd_emit import (
     BYTES,
+    FLOAT,
     INT32,
     INT64,
     INTEGERS,
@@ -44,6 +47,22 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index, vector), emit
+
+
+@operation
+def _floats(typing: Any, address: Any) -> Any:
+    """A pointer to float32 numbers from the address of their memory."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], FLOAT.as_pointer())
+
+    return types.CPointer(types.float32)(types.int64), emit
+
+
+@inlined
+def floats_at(address: int, size: int) -> Any:
+    """The flat float32 array of ``size`` numbers at an address: a kernel can take any number of arrays in a table."""
+    return carray(_floats(address), size)
 
 
 def _interleaved_load(arity: int) -> Any:

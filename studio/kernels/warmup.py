@@ -138,5 +138,5 @@ def _of_learning() -> Iterator[Call]:
     from studio.kernels.adam import _Rule, _update, _update_bases
 
     floats, rule = np.empty(0, np.float32), _blank(_Rule)
-    yield _update, *_SHARE, rule, floats, floats, floats, floats
+    yield _update, *_SHARE, np.empty((0, 5), np.int64), np.empty((0, 6))
     yield _update_bases, *_SHARE, rule, floats, _ints(), floats, floats, floats, floats

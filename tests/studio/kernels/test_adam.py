@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from studio.errors import StudioError
 from studio.kernels.adam import Adam
 from studio.kernels.drive import CHANNELS
 from tests.studio.kernels.scenes import relative
@@ -38,6 +39,36 @@ def test_steps_equal_those_of_torch():
         assert relative(a, b) < 1e-6
         for name in ("exp_avg", "exp_avg_sq", "step"):
             assert relative(fast.state[a][name], slow.state[b][name]) < 1e-6
+
+
+def test_state_goes_from_one_optimiser_to_another_and_from_torch():
+    """Whoever goes on from a state takes the same next step; that of other parameters is refused."""
+    parameters, groups = _groups((3, 40))
+    copies, other_groups = _groups((3, 40))
+    first, second, third = (
+        torch.optim.AdamW(groups, eps=1e-8, weight_decay=0.0),
+        Adam(other_groups, 1e-8),
+        Adam(other_groups, 1e-8),
+    )
+    for step in range(3):
+        if step == 1:
+            with torch.no_grad():
+                for copy, parameter in zip(copies, parameters):
+                    copy.copy_(parameter)
+            state = {i: {n: v.clone() for n, v in slot.items()} for i, slot in first.state_dict()["state"].items()}
+            second.load_state_dict({"state": state})
+        if step == 2:
+            third.load_state_dict(second.state_dict())
+        for copy, parameter in zip(copies, parameters):
+            copy.grad = _random(len(copy), seed=step)
+            parameter.grad = copy.grad.clone()
+        first.step()
+        if step > 0:
+            (second if step == 1 else third).step()
+    for copy, parameter in zip(copies, parameters):
+        assert relative(copy, parameter) < 1e-6
+    with pytest.raises(StudioError, match="state of parameter 0"):
+        second.load_state_dict({"state": {0: state[1]}})
 
 
 @pytest.mark.parametrize("count", [16, 77, 600])
