@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from studio.kernels.workers import worker_count
+from studio.machine import processor
 
 
 def best_milliseconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -57,21 +58,13 @@ def _wait_for_device() -> None:
 def machine() -> dict[str, object]:
     """What the numbers were measured on."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "workers": worker_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": platform.platform(terse=True),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def print_table(rows: list[dict[str, object]]) -> None:

@@ -6,7 +6,6 @@ still to come. What it really took is noted beside the forecast, in the run's co
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 
 from studio.folders import write_json
 from studio.logs import say
+from studio.machine import peak_memory
 
 COST = "cost.json"  # of a run folder
 _WARM_UP = 4  # steps that are not timed: kernels are compiled or read, memory is taken for the first time
@@ -72,16 +72,6 @@ class Cost:
 def step_work(gaussians: float, pixels: float) -> float:
     """What a step costs, in an arbitrary unit, to compare steps with other numbers of Gaussians or pixels."""
     return gaussians + _PIXEL * pixels
-
-
-def peak_memory() -> int | None:
-    """The most bytes that this process has held in memory so far, or None where the system does not tell."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 class Meter:

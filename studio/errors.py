@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class StudioError(Exception):
     """A problem that the user can mend.
@@ -23,3 +28,11 @@ class StudioError(Exception):
         if next is not None:
             parts.append(f"next: {next}")
         super().__init__("; ".join(" ".join(str(part).split()) for part in parts))
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Also where a library has wrapped the system's error: safetensors and FFmpeg keep only its text."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    texts = [os.strerror(code) for code in _FULL]
+    return any(text in str(item) for item in (error, error.__cause__, error.__context__) if item for text in texts)

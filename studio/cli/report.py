@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import sys
@@ -13,10 +12,9 @@ from pathlib import Path
 
 from platformdirs import user_log_path
 
-from studio.errors import StudioError
+from studio.errors import StudioError, is_disk_full
 
 DEFECT, MENDABLE, INTERRUPTED = 1, 2, 130
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RESUMABLE = ("train", "make", "demo")
 
 
@@ -55,7 +53,7 @@ def _mendable(error: BaseException) -> str | None:
     """One line for what the user can mend, or None for a defect of the program."""
     if isinstance(error, StudioError):
         return str(error)
-    if _is_disk_full(error):
+    if is_disk_full(error):
         where = getattr(error, "filename", None) or Path.cwd()
         return str(
             StudioError(
@@ -79,14 +77,6 @@ def _mendable(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return str(StudioError("out of memory", got=_one_line(error), next="use a smaller size or fewer frames"))
     return None
-
-
-def _is_disk_full(error: BaseException) -> bool:
-    """Also where a library has wrapped the system's error: safetensors and FFmpeg keep only its text."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return True
-    texts = [os.strerror(code) for code in _FULL]
-    return any(text in str(item) for item in (error, error.__cause__, error.__context__) if item for text in texts)
 
 
 def _one_line(error: BaseException) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from recon.forecast import COST, Cost, Meter, Outlook, peak_memory, step_work
+from recon.forecast import COST, Cost, Meter, Outlook, step_work
+from studio.machine import peak_memory
 from recon.frames import Views
 from studio.captures import Capture
 from studio.codes import CodeTrack
