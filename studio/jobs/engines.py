@@ -138,6 +138,7 @@ class RayEngine:
             raise StudioError("engine=ray needs Ray", next=_CLUSTER) from error
         self._ray, self.cores, self.memory, self.gpus = ray, float("inf"), float("inf"), float("inf")
         carried = {name: os.environ[name] for name in ("PYTHONPATH", "STUDIO_SHARED") if name in os.environ}
+        _require_reachable(address)
         try:
             ray.init(
                 address=address, runtime_env={"env_vars": carried}, log_to_driver=False, logging_level=logging.ERROR

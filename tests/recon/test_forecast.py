@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from recon.forecast import COST, Cost, Meter, Outlook, step_work
-from studio.machine import peak_memory
 from recon.frames import Views
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.heads.model import HeadModel
+from studio.machine import peak_memory
 
 
 class _Steady:

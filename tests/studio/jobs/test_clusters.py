@@ -51,7 +51,7 @@ def test_ray_with_a_node_that_goes_away(new_job, monkeypatch):
 @pytest.mark.cluster
 def test_an_address_where_no_cluster_is():
     pytest.importorskip("ray", reason="Ray is not installed")
-    with pytest.raises(StudioError, match="no Ray cluster at 127.0.0.1:1"):
+    with pytest.raises(StudioError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
         RayEngine("127.0.0.1:1")
 
 

@@ -156,7 +156,7 @@ def test_a_full_disk_stops_the_job_and_space_lets_it_finish(new_job, small_disk)
     work(folder, chunk_tasks(20)[:2])
     filler = small_disk / "filler"
     filler.write_bytes(bytes(900_000))
-    with pytest.raises(StudioError, match="the disk is full at .*resume"):
+    with pytest.raises(StudioError, match=r"the disk is full at .*resume"):
         work(folder, chunk_tasks(20, size=30))
     filler.unlink()
     assert hidden(folder) in ([], [".making.frames"])
