@@ -14,18 +14,35 @@ from studio.logs import say
 SAMPLES_PER_SECOND = 5
 _COARSE_PIXELS = 640
 _MIN_OVERLAP = 0.2  # of boxes between two samples, to be the same face
+# Outer corners of the eyes (first), chin and forehead (then), brows, nose, cheek bones, outline.
+_FORM = (33, 263, 152, 10, 133, 362, 70, 300, 105, 334, 6, 168, 1, 98, 327, 234, 454, 132, 361, 116, 345, 21, 251)
+_FORM_COUNTS = 4.0  # overlap that makes up for a difference of forms
+_ALIKE = 0.25  # difference of forms up to which a face may be a person who was elsewhere; of two persons about 0.5
+_SAME_FORM = 0.6  # difference of forms up to which a face may be a person who was not there for a while
 _OTHER_PERSON = 0.25  # share of the followed face's samples from which a second face is worth a warning
 
 
 @dataclass
 class _Link:
-    """One face over time: sample number -> (center [2], size)."""
+    """One face over time: sample number -> (center [2], size), and the form of its features there."""
 
     boxes: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
+    forms: list[np.ndarray] = field(default_factory=list)
 
     @property
     def weight(self) -> float:
         return sum(size**2 for _, size in self.boxes.values())
+
+    def add(self, sample: int, face: Face) -> None:
+        self.boxes[sample] = (face.center, face.size)
+        self.forms.append(form_of(face))
+
+    def unlike(self, form: np.ndarray) -> float:
+        """How far a form [F] is from the mean of this face's."""
+        return float(np.linalg.norm(np.mean(self.forms, axis=0) - form))
+
+    def joined(self, other: _Link) -> _Link:
+        return _Link(self.boxes | other.boxes, self.forms + other.forms)
 
 
 @dataclass(frozen=True)
@@ -48,16 +65,20 @@ class FacePath:
         return np.array(center), float(np.interp(frame, self.frames, self.sizes))
 
 
-def search_faces(frames: Iterable[np.ndarray], every: int, landmarker: Landmarker) -> FacePath | None:
-    """Follow the most prominent face: the one with the largest area, summed over the clip.
+def search_faces(
+    frames: Iterable[np.ndarray], every: int, landmarker: Landmarker, person: int | None = None
+) -> FacePath | None:
+    """Follow one face through a clip.
 
     Args:
         frames: all frames, [H, W, 3] uint8 sRGB.
         every: search one frame in so many.
         landmarker: one that looks for several faces at once.
+        person: which one, counted from the left side of the picture; when not given the most prominent face, which has
+            the largest area, summed over the clip.
 
     Returns:
-        None where there is no face at all.
+        None where there is no such face.
     """
     links: list[_Link] = []
     scale = 1.0
@@ -66,9 +87,14 @@ def search_faces(frames: Iterable[np.ndarray], every: int, landmarker: Landmarke
             continue
         scale = min(_COARSE_PIXELS / max(frame.shape[:2]), 1.0)
         small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else frame
-        faces = landmarker.detect(small) or _search_windows(frame, landmarker, scale)
+        faces = landmarker.detect(small)
+        if not faces or person is not None:  # the detector readily finds one face and overlooks a smaller one
+            faces = faces + _search_windows(frame, landmarker, scale)
         _extend(links, index // every, faces)
-    return _chosen(links, every, scale)
+    if person is None:
+        return _path(_most_prominent(links), every, scale)
+    people = _people(links)
+    return _path(people[person], every, scale) if person < len(people) else None
 
 
 def _search_windows(frame: np.ndarray, landmarker: Landmarker, scale: float) -> list[Face]:
@@ -96,23 +122,68 @@ def _overlap(center: np.ndarray, size: float, other_center: np.ndarray, other_si
     return shared / (size**2 + other_size**2 - shared)
 
 
+def form_of(face: Face) -> np.ndarray:
+    """What of a face [F] is its owner's and hardly moves: places of eyes, nose and outline, in widths of the eyes.
+
+    Turned upright in depth too, so that the head's pose tells little.
+    """
+    points = face.points[list(_FORM)].astype(np.float64)
+    across, up = points[1] - points[0], points[3] - points[2]
+    width = float(np.linalg.norm(across)) + 1e-9
+    x = across / width
+    y = up - (up @ x) * x
+    y /= np.linalg.norm(y) + 1e-9
+    axes = np.stack((x, y, np.cross(x, y)), axis=1)
+    middle = 0.5 * (points[0] + points[1])
+    return (((points - middle) @ axes) / width)[:, :2].ravel()
+
+
 def _extend(links: list[_Link], sample: int, faces: list[Face]) -> None:
-    """Append each face to the link that it overlaps most, or begin a new one."""
-    for face in sorted(faces, key=lambda face: -face.size):
-        free = [link for link in links if sample not in link.boxes]
-        overlaps = [_overlap(*link.boxes[max(link.boxes)], face.center, face.size) for link in free]
-        best = int(np.argmax(overlaps)) if overlaps else -1
-        if best >= 0 and overlaps[best] > _MIN_OVERLAP:
-            free[best].boxes[sample] = (face.center, face.size)
-        elif not any(
-            _overlap(*link.boxes[sample], face.center, face.size) > _MIN_OVERLAP
-            for link in links
-            if sample in link.boxes
-        ):
-            links.append(_Link({sample: (face.center, face.size)}))
+    """Append each face to the link that it overlaps and resembles most, or begin a new one.
+
+    A face that resembles one elsewhere jumped there: after a cut, or behind another's back.
+    """
+    pairs = []
+    for number, face in enumerate(faces):
+        form = form_of(face)
+        for link in links:
+            overlap = _overlap(*link.boxes[max(link.boxes)], face.center, face.size)
+            unlike = link.unlike(form)
+            if overlap > _MIN_OVERLAP or unlike < _ALIKE:
+                pairs.append((overlap - _FORM_COUNTS * unlike, number, link))
+    placed: set[int] = set()
+    for _, number, link in sorted(pairs, key=lambda pair: -pair[0]):
+        if number not in placed and sample not in link.boxes:
+            link.add(sample, faces[number])
+            placed.add(number)
+    for number in sorted(set(range(len(faces))) - placed, key=lambda number: -faces[number].size):
+        face = faces[number]
+        taken = (link.boxes[sample] for link in links if sample in link.boxes)
+        if not any(_overlap(*box, face.center, face.size) > _MIN_OVERLAP for box in taken):  # found twice
+            links.append(_Link())
+            links[-1].add(sample, face)
 
 
-def _chosen(links: list[_Link], every: int, scale: float) -> FacePath | None:
+def _people(links: list[_Link]) -> list[_Link]:
+    """The faces of different persons from left to right, as they stand when both are seen.
+
+    A face that leaves and comes back is the person whose form is nearest of those that were not there meanwhile.
+    """
+    people: list[_Link] = []
+    for link in sorted(links, key=lambda link: -link.weight):
+        form = np.mean(link.forms, axis=0)
+        absent = [person for person in people if not set(person.boxes) & set(link.boxes)]
+        nearest = min(absent, key=lambda person: person.unlike(form), default=None)
+        if nearest is not None and nearest.unlike(form) < _SAME_FORM:
+            people[people.index(nearest)] = nearest.joined(link)
+        else:
+            people.append(link)
+    longest = max((len(person.boxes) for person in people), default=0)
+    people = [person for person in people if len(person.boxes) > _OTHER_PERSON * longest]
+    return sorted(people, key=lambda person: float(np.median([center[0] for center, _ in person.boxes.values()])))
+
+
+def _most_prominent(links: list[_Link]) -> _Link | None:
     if not links:
         return None
     links = sorted(links, key=lambda link: -link.weight)
@@ -122,11 +193,17 @@ def _chosen(links: list[_Link], every: int, scale: float) -> FacePath | None:
         # A face of about the same size that is there only while the followed one is not: it left and came back.
         sizes = [size for _, size in link.boxes.values()]
         if not set(link.boxes) & set(main.boxes) and 0.5 < float(np.median(sizes)) / typical < 2.0:
-            main = _Link(main.boxes | link.boxes)
+            main = main.joined(link)
         else:
             others.append(link)
     if any(len(link.boxes) > max(_OTHER_PERSON * len(main.boxes), 1) for link in others):
-        say("warning: several faces in the clip; following the larger one")
-    samples = sorted(main.boxes)
-    centers = np.array([main.boxes[sample][0] for sample in samples]) / scale
-    return FacePath(np.array(samples) * every, centers, np.array([main.boxes[s][1] for s in samples]) / scale)
+        say("warning: several faces in the clip; following the larger one (driver.face=0, 1 … takes another)")
+    return main
+
+
+def _path(link: _Link | None, every: int, scale: float) -> FacePath | None:
+    if link is None:
+        return None
+    samples = sorted(link.boxes)
+    centers = np.array([link.boxes[sample][0] for sample in samples]) / scale
+    return FacePath(np.array(samples) * every, centers, np.array([link.boxes[s][1] for s in samples]) / scale)

@@ -157,7 +157,8 @@ class Landmarker:
         faces = self.detect(crop[:, ::-1] if mirrored else crop)
         if not faces:
             return None
-        face = max(faces, key=lambda face: face.size)
+        middle = 0.5 * np.array(crop.shape[1::-1])
+        face = min(faces, key=lambda face: float(np.abs(face.center - middle).max()))
         points, scores = face.points, face.scores
         if mirrored:
             points = points[MIRROR] * np.array([-1, 1, 1], np.float32) + np.array([crop.shape[1], 0, 0], np.float32)

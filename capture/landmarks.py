@@ -75,8 +75,9 @@ def find_landmarks(
     *,
     named: str,
     bundle: Path | None = None,
+    person: int | None = None,
 ) -> Landmarks:
-    """Find and follow the most prominent face of a clip.
+    """Find and follow one face of a clip.
 
     Args:
         frames: gives the clip's frames, [H, W, 3] uint8 sRGB, from the beginning each time it is called.
@@ -84,13 +85,16 @@ def find_landmarks(
         fps: frames per second.
         named: what the clip is called in messages.
         bundle: MediaPipe's model file; found through ``studio.assets`` when not given.
+        person: whose face, counted from the left side of the picture; the most prominent one when not given.
 
     Raises:
-        StudioError: no face in the clip, a face too small to read, or no model bundle.
+        StudioError: no such face in the clip, a face too small to read, or no model bundle.
     """
     every = max(round(fps / SAMPLES_PER_SECOND), 1)
     with closing(Landmarker(bundle, faces=4)) as landmarker:
-        path = search_faces(frames(), every, landmarker)
+        path = search_faces(frames(), every, landmarker, person)
+    if path is None and person:
+        raise StudioError(f"fewer persons in {named}", got=f"face={person}", next="count them from 0 on the left")
     if path is None:
         raise StudioError(
             f"no face in {named}", expected="a video in which a face is seen", next="choose another video"
@@ -102,7 +106,7 @@ def find_landmarks(
         )
     if size < _GOOD_FACE_PIXELS:
         say(f"warning: the face in {named} is only {size:.0f} pixels high; expressions will be coarse")
-    faces = list(progress(_refined(frames(), path, bundle), "landmarks", count))
+    faces = list(progress(_refined(frames(), path, bundle, 1 if person is None else 2), "landmarks", count))
     valid = np.array([face is not None for face in faces])
     points = np.stack([np.zeros((POINTS, 3), np.float32) if face is None else face.points for face in faces])
     scores = np.stack([np.zeros(len(ARKIT_CHANNELS), np.float32) if face is None else face.scores for face in faces])
@@ -111,12 +115,15 @@ def find_landmarks(
     return Landmarks(points, scores, valid)
 
 
-def _refined(frames: Iterable[np.ndarray], path: FacePath, bundle: Path | None) -> Iterator[Face | None]:
-    """The face at full detail in every frame, in order; batches are shared by one landmarker per core."""
+def _refined(frames: Iterable[np.ndarray], path: FacePath, bundle: Path | None, faces: int) -> Iterator[Face | None]:
+    """The face at full detail in every frame, in order; batches are shared by one landmarker per core.
+
+    ``faces`` is how many may stand so close that they are seen together.
+    """
     workers = max(min(os.cpu_count() or 1, 8), 1)
     numbered = enumerate(frames)
     with ExitStack() as stack:
-        landmarkers = [stack.enter_context(closing(Landmarker(bundle))) for _ in range(workers)]
+        landmarkers = [stack.enter_context(closing(Landmarker(bundle, faces))) for _ in range(workers)]
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         while batch := list(islice(numbered, _BATCH)):
             shares = [batch[worker::workers] for worker in range(workers)]

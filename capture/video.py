@@ -40,12 +40,14 @@ class IngestConfig:
         fps: frames per second; the clip's own when not given.
         frames: at most so many frames from the beginning; all when not given.
         landmarker: MediaPipe's model bundle; found through ``studio.assets`` when not given.
+        face: whose, of several persons, counted from the left side of the picture; the most prominent when not given.
     """
 
     size: int = 512
     fps: float | None = None
     frames: int | None = None
     landmarker: Path | None = None
+    face: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,11 @@ def ingest_video(source: Path, out: Path, config: IngestConfig | None = None, te
     def frames() -> Iterator[np.ndarray]:
         return read_frames(source, fps=config.fps, stop=count)
 
-    found = find_landmarks(frames, count, float(info.fps), named=source.name, bundle=config.landmarker)
+    fps = float(info.fps)
+    found = find_landmarks(frames, count, fps, named=source.name, bundle=config.landmarker, person=config.face)
     window = choose_window(found, info.width, info.height, config.size)
     landmarks = found.in_window(window.corner, window.scale)
-    with write_folder(out, _manifest(source, info, window, len(landmarks), terms or Terms())) as folder:
+    with write_folder(out, _manifest(source, info, window, len(landmarks), terms or Terms(), config.face)) as folder:
         _write_images(folder, (window.cut(frame) for frame in frames()), landmarks)
         write_cameras(folder / "cameras.json", window_camera(info.width, info.height, window, landmarks))
         landmarks.save(folder / LANDMARKS_FILE)
@@ -117,7 +120,7 @@ def ingest_video(source: Path, out: Path, config: IngestConfig | None = None, te
         if sound is None:
             say(f"warning: {source.name} has no sound")
         else:
-            write_wav(folder / "audio.wav", sound.between(0.0, len(landmarks) / float(info.fps)))
+            write_wav(folder / "audio.wav", sound.between(0.0, len(landmarks) / fps))
     return out
 
 
@@ -158,13 +161,13 @@ def window_camera(width: int, height: int, window: Window, landmarks: Landmarks)
     return replace(camera, Ks=Ks)
 
 
-def _manifest(source: Path, info: VideoInfo, window: Window, count: int, terms: Terms) -> Manifest:
+def _manifest(source: Path, info: VideoInfo, window: Window, count: int, terms: Terms, face: int | None) -> Manifest:
     cut = round(count * TRAIN_SHARE)
     splits = {"train": Split(tuple(range(cut)), (0,)), "test": Split(tuple(range(cut, count)), (0,))}
     names = [f"{index:05d}" for index in range(count)]
     body = capture_body(names, float(info.fps), splits) | {
         "format": "video",
-        "source": {"file": source.name, "width": info.width, "height": info.height},
+        "source": {"file": source.name, "width": info.width, "height": info.height, "face": face},
         "window": {"corner": window.corner.tolist(), "side": window.side},
     }
     parents = {source.name: content_hash(source)}

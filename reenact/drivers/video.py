@@ -25,12 +25,15 @@ class VideoDriver:
     Args:
         source: the video.
         head: the head model it is tracked with; see ``studio.heads.load_head``.
+        face: whose motion, where several persons are seen: 0 the leftmost, 1 the next …; the most prominent when not
+            given. He or she is followed by position and features, also after having been away.
         frames: at most so many frames from the beginning; all when not given.
         keep: a capture folder in which the tracked clip is kept and, when it is there already, found again.
     """
 
     source: Path
     head: str = "auto"
+    face: int | None = None
     frames: int | None = None
     keep: Path | None = None
     relative: ClassVar[bool] = True
@@ -58,13 +61,21 @@ class VideoDriver:
         from studio.heads import load_head
 
         if not folder.exists():
-            ingest_video(self.source, folder, IngestConfig(size=_SIZE, frames=self.frames))
+            ingest_video(self.source, folder, IngestConfig(size=_SIZE, frames=self.frames, face=self.face))
         capture = open_capture(folder)
         if capture.manifest.parents.get(self.source.name) != content_hash(self.source):
             raise StudioError(
                 f"{folder} holds another clip",
                 got=", ".join(capture.manifest.parents),
                 expected=self.source.name,
+                next="choose another folder to keep it in",
+            )
+        kept = capture.manifest.body["source"].get("face")
+        if kept != self.face:
+            raise StudioError(
+                f"{folder} holds another face of the clip",
+                got=f"face={kept}",
+                expected=f"face={self.face}",
                 next="choose another folder to keep it in",
             )
         config = TrackConfig()
