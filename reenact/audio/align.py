@@ -10,6 +10,7 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from reenact.audio.phones import NAMES, SILENCE, filled, from_arpabet
 from studio.errors import StudioError
 
 ALIGNERS = ("auto", "pocketsphinx", "network")
+_SYLLABLE = 4  # phones between which no pause is looked for
 _LONGEST = 600.0  # seconds that are aligned in one piece: memory grows with the square
 
 
@@ -76,16 +78,10 @@ def by_pocketsphinx(samples: np.ndarray, transcript: str) -> list[TimedPhone]:
     Raises:
         StudioError: pocketsphinx is not installed, a word is in no dictionary, or the words do not fit the recording.
     """
-    if not has_pocketsphinx():
-        raise StudioError("pocketsphinx is not installed", next="pip install pocketsphinx, or choose aligner=network")
-    from pocketsphinx import Decoder, get_model_path
-
-    decoder = Decoder(
-        hmm=get_model_path("en-us/en-us"), dict=get_model_path("en-us/cmudict-en-us.dict"), lm=None, loglevel="FATAL"
-    )
+    aligner = PhoneAligner()
     words = re.findall(r"[a-z']+", transcript.lower().replace("’", "'"))
     words = [word.strip("'") or word for word in words]
-    missing = sorted({word for word in words if decoder.lookup_word(word) is None})
+    missing = sorted({word for word in words if not aligner.knows(word)})
     if missing and find_espeak() is None:
         raise StudioError(
             "the dictionary lacks words of the transcript",
@@ -93,31 +89,83 @@ def by_pocketsphinx(samples: np.ndarray, transcript: str) -> list[TimedPhone]:
             next="spell them differently, or install espeak-ng, which reads any word",
         )
     for word in missing:
-        names = [name for name in said_phones(word, "en-us") if name != SILENCE]
-        decoder.add_word(word, " ".join(names), True)
-    pcm = (np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes()
-    try:
-        decoder.set_align_text(" ".join(words))
-        _decode(decoder, pcm)
-        decoder.set_alignment()
-        _decode(decoder, pcm)
-        found = list(decoder.get_alignment().phones())
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise _misfit(error) from error
-    frame = 1.0 / decoder.config["frate"]
-    phones = [
-        TimedPhone(from_arpabet(item.name) or SILENCE, item.start * frame, (item.start + item.duration) * frame)
-        for item in found
-    ]
-    if all(item.name == SILENCE for item in phones):
-        raise _misfit("no phones")
-    return filled(phones, len(samples) / RATE)
+        aligner.learn(word, [name for name in said_phones(word, "en-us") if name != SILENCE])
+    return aligner.align(samples, words)
 
 
-def _decode(decoder: object, pcm: bytes) -> None:
-    decoder.start_utt()  # type: ignore[attr-defined]
-    decoder.process_raw(pcm, full_utt=True)  # type: ignore[attr-defined]
-    decoder.end_utt()  # type: ignore[attr-defined]
+class PhoneAligner:
+    """Pocketsphinx with its English models, laid ready for many recordings.
+
+    Raises:
+        StudioError: it is not installed.
+    """
+
+    def __init__(self) -> None:
+        if not has_pocketsphinx():
+            raise StudioError(
+                "pocketsphinx is not installed", next="pip install pocketsphinx, or choose aligner=network"
+            )
+        from pocketsphinx import Decoder, get_model_path
+
+        self._decoder: Any = Decoder(
+            hmm=get_model_path("en-us/en-us"),
+            dict=get_model_path("en-us/cmudict-en-us.dict"),
+            lm=None,
+            loglevel="FATAL",
+        )
+
+    def knows(self, word: str) -> bool:
+        """Whether the dictionary has a word in small letters."""
+        return self._decoder.lookup_word(word) is not None
+
+    def learn(self, word: str, names: Sequence[str]) -> None:
+        """Add a word that is said with these phones."""
+        self._decoder.add_word(word, " ".join(names), True)
+
+    def align_phones(
+        self,
+        samples: np.ndarray,  # [N] at 16 kHz
+        names: Sequence[str],  # phones in their order, SIL between phrases
+    ) -> list[TimedPhone]:
+        """When phones are said, of any language as far as English sounds are near; pauses may come in between."""
+        words = []
+        for phrase in " ".join(names).split(SILENCE):
+            said = phrase.split()
+            for part in (said[k : k + _SYLLABLE] for k in range(0, len(said), _SYLLABLE)):
+                words.append("=" + "_".join(part))
+                if not self.knows(words[-1]):
+                    self.learn(words[-1], part)
+        return self.align(samples, words)
+
+    def align(
+        self,
+        samples: np.ndarray,  # [N] at 16 kHz
+        words: Sequence[str],
+    ) -> list[TimedPhone]:
+        """When the phones of words are said. Raises StudioError when they do not fit the recording."""
+        pcm = (np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes()
+        try:
+            self._decoder.set_align_text(" ".join(words))
+            _decode(self._decoder, pcm)
+            self._decoder.set_alignment()
+            _decode(self._decoder, pcm)
+            found = list(self._decoder.get_alignment().phones())
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise _misfit(error) from error
+        frame = 1.0 / self._decoder.config["frate"]
+        phones = [
+            TimedPhone(from_arpabet(item.name) or SILENCE, item.start * frame, (item.start + item.duration) * frame)
+            for item in found
+        ]
+        if all(item.name == SILENCE for item in phones):
+            raise _misfit("no phones")
+        return filled(phones, len(samples) / RATE)
+
+
+def _decode(decoder: Any, pcm: bytes) -> None:
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()
 
 
 def _misfit(why: object) -> StudioError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from reenact.audio.augment import degrade, stretched
 from reenact.audio.engines import Voice, draw_voice, installed, speak
 from reenact.audio.features import HOP, RATE, features_of
 from reenact.audio.phones import NAMES, SILENCE, filled
+from reenact.audio.recordings import RecordedSpeech, collections_of
 from studio.errors import StudioError
 
 # Shares of the engines, as far as they are installed.
 _SHARES = {"espeak": 0.3, "flite": 0.48, "festival": 0.18, "formant": 0.04}
+_TAKE = 18.0  # seconds from which a take of recordings is long enough
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,42 @@ def make_takes(count: int, views: int, seed: int) -> Iterator[Take]:
         for _ in range(views):
             yield _view(samples, phones, voice, rng, babble)
         babble = samples
+
+
+def recorded_takes(root: Path, minutes: float, views: int, seed: int) -> Iterator[Take]:
+    """Takes of recorded voices, each in several degraded views; recordings of one collection follow each other.
+
+    Args:
+        root: folder in which the packages are installed or unpacked, see ``reenact.audio.recordings``.
+        minutes: at most, of each collection in another language than English; of English all.
+        views: how many degraded versions of each.
+        seed: of all that is random.
+    """
+    rng = np.random.default_rng(seed)
+    with RecordedSpeech() as speech:
+        for speaker, items in collections_of(root).items():
+            voice = Voice("recorded", speaker, 1.0, 1.0, foreign=not items[0].language.startswith("en"))
+            left = 60.0 * minutes if voice.foreign else np.inf
+            pieces: list[np.ndarray] = []
+            phones: list[TimedPhone] = []
+            now = 0.0
+            for index in rng.permutation(len(items)):
+                read = speech.read(items[index])
+                if read is None:
+                    continue
+                sound, said = read
+                pause = float(rng.choice([0.0, 0.1, 0.3, 1.0]))
+                pieces += [sound, np.zeros(round(pause * RATE), np.float32)]
+                phones += [TimedPhone(item.name, now + item.start, now + item.end) for item in said]
+                now = sum(map(len, pieces)) / RATE
+                if now > _TAKE or now > left:
+                    samples = np.concatenate(pieces)
+                    for _ in range(views):
+                        yield _view(samples, filled(phones, now), voice, rng, None)
+                    left -= now
+                    pieces, phones, now = [], [], 0.0
+                if left <= 0:
+                    break
 
 
 def spoken_take(voice: Voice, rng: np.random.Generator) -> tuple[np.ndarray, list[TimedPhone]]:

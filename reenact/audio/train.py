@@ -1,7 +1,8 @@
-"""``python -m reenact.audio.train --out FOLDER``: speech of the installed synthesisers, and the network trained on it.
+"""``python -m reenact.audio.train --out FOLDER --recordings /``: speech, and the network trained on it.
 
-The takes are kept in the folder and used again. ``--without flite`` leaves an engine out, for a test of what
-the network makes of one it never heard.
+It is of the synthesisers that are installed, and of recordings of real people in Debian packages that are installed or
+unpacked below a folder (``reenact.audio.recordings``). The command says what it found. The takes are kept in the folder
+and used again. ``--without flite`` leaves an engine out, for a test of what the network makes of one it never heard.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reenact.audio.articulation import CLOSE, MOVEMENTS
-from reenact.audio.engines import Voice
+from reenact.audio.engines import Voice, installed
 from reenact.audio.features import BANDS
 from reenact.audio.network import DELAY, STRIDE, NetworkConfig, SpeechNetwork, save_network
 from reenact.audio.phones import NAMES, VISEME_OF, VISEMES
-from reenact.audio.takes import Take, make_takes
+from reenact.audio.recordings import collections_of
+from reenact.audio.takes import Take, make_takes, recorded_takes
 
 _CROP = 400  # features of a training example: 4 s
 _KEPT = 250  # steps after which the network is written, should the rest be lost
+_MEMORY = 0.998  # share of the mean of weights that a step keeps
 _UNJUDGED = 25  # outputs at its beginning that lack what came before
 _VISEMES_OF_NAMES = torch.tensor([VISEMES.index(VISEME_OF[name]) for name in NAMES])
 
@@ -39,7 +43,9 @@ class TrainConfig:
     Args:
         out: folder of the takes and of the result, ``speech.safetensors``.
         takes: how many pieces of speech, about 19 s each, before ``views``.
-        views: in how many degraded versions each is heard.
+        views: in how many degraded versions each is heard; recordings in one less.
+        recordings: folder in which packages with recordings are installed or unpacked; none when empty.
+        minutes: at most, of each collection of recordings in another language than English.
         steps: of training.
         batch: examples of 4 s in a step.
         rate: highest learning rate.
@@ -51,21 +57,41 @@ class TrainConfig:
     out: Path
     takes: int = 240
     views: int = 3
-    steps: int = 1200
+    recordings: str = ""
+    minutes: float = 12.0
+    steps: int = 5000
     batch: int = 24
     rate: float = 2e-3
-    width: int = 160
+    width: int = 192
     without: str = ""
     seed: int = 1
 
 
 def prepare(config: TrainConfig) -> list[Take]:
-    """The takes of the folder, made where they are missing."""
+    """The takes of the folder, made where they are missing; prints what engines and recordings there are."""
+    config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / f"takes_{config.takes}x{config.views}_{config.seed}.safetensors"
+    print("synthesisers:", *installed())
     if not path.exists():
-        config.out.mkdir(parents=True, exist_ok=True)
         save_takes(path, list(make_takes(config.takes, config.views, config.seed)))
-    return load_takes(path)
+    takes = load_takes(path)
+    if config.recordings:
+        path = config.out / f"recorded_{config.minutes:g}x{config.views - 1}_{config.seed}.safetensors"
+        root = Path(config.recordings)
+        print("recordings:", *(f"{name} ({len(items)})" for name, items in collections_of(root).items()), sep="\n  ")
+        if not path.exists():
+            save_takes(path, list(recorded_takes(root, config.minutes, config.views - 1, config.seed)))
+        takes += load_takes(path)
+    return takes
+
+
+def told(takes: Sequence[Take]) -> str:
+    """What takes there are: minutes of each engine, and of each collection of recordings."""
+    minutes: dict[str, float] = {}
+    for take in takes:
+        name = take.voice.name if take.voice.engine == "recorded" else take.voice.engine
+        minutes[name] = minutes.get(name, 0.0) + len(take.phones) / 6000
+    return ", ".join(f"{name} {count:.0f} min" for name, count in minutes.items())
 
 
 def save_takes(path: Path, takes: Sequence[Take]) -> None:
@@ -92,6 +118,7 @@ def train(config: TrainConfig, takes: Sequence[Take]) -> SpeechNetwork:
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     network = SpeechNetwork(NetworkConfig(config.width))
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, config.steps + 1, pct_start=0.15)
     began, sums = time.monotonic(), np.zeros(3)
@@ -104,6 +131,8 @@ def train(config: TrainConfig, takes: Sequence[Take]) -> SpeechNetwork:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
+        if step > config.steps // 4:
+            mean.update_parameters(network)
         sums += [float(value.detach()) for value in losses]
         if step % 100 == 0:
             print(
@@ -111,15 +140,15 @@ def train(config: TrainConfig, takes: Sequence[Take]) -> SpeechNetwork:
             )
             sums[:] = 0.0
         if step % _KEPT == 0:
-            save_network(config.out / f"{name_of(config)}_part.safetensors", network, {"steps": step})
-    return network.eval()
+            save_network(config.out / f"{name_of(config)}_part.safetensors", mean.module, {"steps": step})
+    return mean.module.eval()
 
 
 def _batch(takes: Sequence[Take], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Random pieces: features [B, T, SIZE], and at the outputs' moments phones [B, T / 2] and movements."""
-    lengths = np.array([len(take.phones) for take in takes], dtype=float)
+    weights = np.array([len(take.phones) * _weight(take.voice) for take in takes], dtype=float)
     features, phones, moved = [], [], []
-    for index in rng.choice(len(takes), size, p=lengths / lengths.sum()):
+    for index in rng.choice(len(takes), size, p=weights / weights.sum()):
         take = takes[index]
         start = STRIDE * int(rng.integers(0, max((len(take.phones) - _CROP) // STRIDE, 1)))
         piece = np.zeros((_CROP, take.features.shape[1]), dtype=np.float32)
@@ -132,6 +161,13 @@ def _batch(takes: Sequence[Take], size: int, rng: np.random.Generator) -> tuple[
         moved.append(take.moved[said])
     stacked = np.stack(features), np.stack(phones).astype(np.int64), np.stack(moved).astype(np.float32)
     return torch.from_numpy(stacked[0]), torch.from_numpy(stacked[1]), torch.from_numpy(stacked[2])
+
+
+def _weight(voice: Voice) -> float:
+    """How often a take is heard: phones of recordings in other languages than English are less certain."""
+    if voice.engine != "recorded":
+        return 1.0
+    return 0.5 if voice.foreign else 2.0
 
 
 def _varied(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -186,9 +222,10 @@ def main() -> None:
     config = TrainConfig(**vars(parser.parse_args()))
     takes = [take for take in prepare(config) if take.voice.engine != config.without]
     hours = sum(len(take.phones) for take in takes) / 360_000
-    print(f"{len(takes)} takes, {hours:.1f} h of speech")
+    print(f"{len(takes)} takes, {hours:.1f} h of speech: {told(takes)}", flush=True)
     network = train(config, takes)
-    about = {name: value for name, value in asdict(config).items() if name != "out"} | {"hours": round(hours, 2)}
+    kept = {name: value for name, value in asdict(config).items() if name not in ("out", "recordings")}
+    about = kept | {"hours": round(hours, 2), "speech": told(takes)}
     path = config.out / f"{name_of(config)}.safetensors"
     save_network(path, network, about)
     print(f"wrote {path}")
