@@ -79,7 +79,7 @@ def main() -> None:
         rows = speed()
     print_table([{"": name, **row} for name, row in rows.items()])
     if options.out:
-        write_json(options.out, {"benchmark": f"speech {options.what}", "rows": rows})
+        write_json(options.out, f"speech {options.what}", [{"": name, **row} for name, row in rows.items()])
 
 
 Rows = dict[str, dict[str, float]]

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -21,16 +23,22 @@ from benchmarks.measuring import print_table, write_json
 from reenact.drivers.video import VideoDriver
 from studio.codes import ARKIT52, CodeTrack
 from studio.media.video_reader import probe, read_frames
-from studio.media.video_writer import write_video
+from studio.media.video_writer import VideoWriter
 
 _HEIGHT = 720
 
 
-def side_by_side(left: Path, right: Path, frames: int, out: Path) -> None:
-    """Write the first frames of two clips beside each other."""
-    fps = float(probe(left).fps)
-    pairs = zip(read_frames(left, fps=fps, stop=frames), read_frames(right, fps=fps, stop=frames), strict=False)
-    write_video(out, (np.concatenate([_scaled(frame) for frame in pair], axis=1) for pair in pairs), fps)
+def write_clip(out: Path, clips: Sequence[Path], frames: int) -> Path:
+    """The first frames of one or more clips, beside each other."""
+    fps = float(probe(clips[0]).fps)
+    readers = [read_frames(clip, fps=fps, stop=frames) for clip in clips]
+    writer: VideoWriter | None = None
+    with ExitStack() as stack:
+        for pictures in zip(*readers, strict=False):
+            picture = np.concatenate([_scaled(frame) for frame in pictures], axis=1)
+            writer = writer or stack.enter_context(VideoWriter(out, fps, picture.shape[1::-1]))
+            writer.write(picture)
+    return out
 
 
 def _scaled(frame: np.ndarray) -> np.ndarray:
@@ -59,18 +67,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/two_faces.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        both = Path(folder) / "both.mp4"
-        side_by_side(*options.clips, options.frames, both)
-        alone = []
-        for number, clip in enumerate(options.clips):
-            small = Path(folder) / f"{number}.mp4"
-            frames = (_scaled(frame) for frame in read_frames(clip, fps=float(probe(clip).fps), stop=options.frames))
-            write_video(small, frames, float(probe(clip).fps))
-            alone.append(VideoDriver(small).drive().track)
+        both = write_clip(Path(folder) / "both.mp4", options.clips, options.frames)
+        alone = [
+            VideoDriver(write_clip(Path(folder) / f"{number}.mp4", [clip], options.frames)).drive().track
+            for number, clip in enumerate(options.clips)
+        ]
         found = [VideoDriver(both, face=number).drive().track for number in (0, 1)]
-    rows = [
-        {"face": number, **compared(found[number], alone[number], alone[1 - number])} for number in (0, 1)
-    ]
+    rows = [{"face": number, **compared(found[number], alone[number], alone[1 - number])} for number in (0, 1)]
     print_table(rows)
     write_json(options.out, "two_faces", rows)
 
