@@ -46,7 +46,7 @@ def _scaled(frame: np.ndarray) -> np.ndarray:
     return cv2.resize(frame, (width, _HEIGHT), interpolation=cv2.INTER_AREA)
 
 
-def compared(found: CodeTrack, alone: CodeTrack, other: CodeTrack) -> dict[str, float]:
+def compared(found: CodeTrack, alone: CodeTrack, other: CodeTrack) -> dict[str, object]:
     """One person's row."""
     count = min(len(found), len(alone), len(other))
     a, b, c = (track.codes.expression[:count].numpy() for track in (found, alone, other))
@@ -73,7 +73,9 @@ def main() -> None:
             for number, clip in enumerate(options.clips)
         ]
         found = [VideoDriver(both, face=number).drive().track for number in (0, 1)]
-    rows = [{"face": number, **compared(found[number], alone[number], alone[1 - number])} for number in (0, 1)]
+    rows: list[dict[str, object]] = [
+        {"face": number, **compared(found[number], alone[number], alone[1 - number])} for number in (0, 1)
+    ]
     print_table(rows)
     write_json(options.out, "two_faces", rows)
 

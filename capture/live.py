@@ -58,12 +58,18 @@ def paced(
         yield number, frame
 
 
-def from_camera(index: int, fps: float) -> Iterator[Picture]:
-    """Pictures of a camera, at most ``fps`` of them a second. Raises StudioError when there is no such camera."""
-    device = cv2.VideoCapture(index)
+def from_camera(camera: int | str, fps: float) -> Iterator[Picture]:
+    """Pictures of a camera (number) or of a stream (address), at most ``fps`` of them a second.
+
+    Raises:
+        StudioError: there is no such camera or stream.
+    """
+    device = cv2.VideoCapture(camera)
     if not device.isOpened():
         device.release()
-        raise StudioError(f"no camera {index}", expected="a camera that this system offers", next="try camera=0")
+        if isinstance(camera, str):
+            raise StudioError(f"cannot open the stream {camera}", expected="an address that OpenCV reads")
+        raise StudioError(f"no camera {camera}", expected="a camera that this system offers", next="try camera=0")
     try:
         began, shown = time.monotonic(), -1
         while True:

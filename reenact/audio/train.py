@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -119,6 +120,7 @@ def train(config: TrainConfig, takes: Sequence[Take]) -> SpeechNetwork:
     rng = np.random.default_rng(config.seed)
     network = SpeechNetwork(NetworkConfig(config.width))
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
+    averaged = cast(SpeechNetwork, mean.module)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, config.steps + 1, pct_start=0.15)
     began, sums = time.monotonic(), np.zeros(3)
@@ -140,8 +142,8 @@ def train(config: TrainConfig, takes: Sequence[Take]) -> SpeechNetwork:
             )
             sums[:] = 0.0
         if step % _KEPT == 0:
-            save_network(config.out / f"{name_of(config)}_part.safetensors", mean.module, {"steps": step})
-    return mean.module.eval()
+            save_network(config.out / f"{name_of(config)}_part.safetensors", averaged, {"steps": step})
+    return averaged.eval()
 
 
 def _batch(takes: Sequence[Take], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -39,7 +39,7 @@ class _Seen:
         noise = np.random.default_rng(int(image[0, 0, 0]))
         faces = [
             Face(
-                (_person(seed) + [x, 60, 0] + noise.normal(0, 0.5, (POINTS, 3))).astype(np.float32),
+                (_person(seed) + np.array([x, 60, 0]) + noise.normal(0, 0.5, (POINTS, 3))).astype(np.float32),
                 np.zeros(52, np.float32),
             )
             for seed, x in self._script[int(image[0, 0, 0])]
