@@ -32,7 +32,7 @@ from reenact.audio.takes import Take, make_takes, recorded_takes
 
 _CROP = 400  # features of a training example: 4 s
 _KEPT = 250  # steps after which the network is written, should the rest be lost
-_MEMORY = 0.998  # share of the mean of weights that a step keeps
+_AVERAGED = 10  # the kept weights are a running mean over one part in so many of the steps
 _UNJUDGED = 25  # outputs at its beginning that lack what came before
 _VISEMES_OF_NAMES = torch.tensor([VISEMES.index(VISEME_OF[name]) for name in NAMES])
 
@@ -119,7 +119,7 @@ def train(config: TrainConfig, takes: Sequence[Take]) -> SpeechNetwork:
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     network = SpeechNetwork(NetworkConfig(config.width))
-    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(max(1.0 - _AVERAGED / config.steps, 0.0)))
     averaged = cast(SpeechNetwork, mean.module)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, config.steps + 1, pct_start=0.15)
