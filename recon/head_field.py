@@ -21,7 +21,7 @@ from studio.kernels.march import Composite, OccupancyGrid, Samples, composite, k
 from studio.kernels.mlp import MlpLayout, mlp
 from studio.kernels.screw import ease_window, encode_frequencies, move_points
 from studio.kernels.spherical_harmonics import sh_basis
-from studio.kernels.unwarp import unwarp_points
+from studio.kernels.unwarp import Warps, unwarp_points
 
 _SH_DEGREE, _SH_BASES = 3, 16
 _LATENT = 16  # numbers that the density network hands to the colour network; the first is the density's logarithm
@@ -30,7 +30,6 @@ _FIRST_STEPS = 10.0  # that let 1/e of the light through at first: inside of the
 _GAIN = 10.0  # of its first number, so that surfaces form within hundreds of steps
 _STILL = 1e-5  # last layer of the deformation at first: nothing moves
 _FEATURES = 2
-_ROUNDS = 4  # of undoing the head model's motion
 
 
 @dataclass(frozen=True)
@@ -110,13 +109,13 @@ class Moments:
         weights: [C, H] of the tables.
         codes: [C, D] what the deformation is told, or None where there is none.
         window: [K] how much of each frequency it sees.
-        warps: [C, N, N, N, 3] what the head model does to the resting head, in boxes, or None.
+        warps: what the head model does to the resting head, in boxes, or None.
     """
 
     weights: Tensor
     codes: Tensor | None
     window: Tensor
-    warps: Tensor | None = None
+    warps: Warps | None = None
 
 
 @dataclass(frozen=True)
@@ -184,8 +183,9 @@ class HeadField:
         """Densities [S] per metre, and what the colour network wants to know [S, 16]."""
         box, moments = self.occupancy, prepared.moments
         inside = (points - box.lower) / (box.upper - box.lower)
+        there: Tensor | None = None
         if moments.warps is not None:
-            inside = unwarp_points(inside, index, moments.warps, _ROUNDS, kernels=self.kernels)
+            inside, there = unwarp_points(inside, index, moments.warps, kernels=self.kernels)
         if moments.codes is not None:
             inside = self._deformed(inside, index, moments)
         ends = torch.searchsorted(index, torch.arange(len(prepared.tables), device=index.device), right=True)
@@ -199,7 +199,8 @@ class HeadField:
         empty = points.new_zeros(0, grid.width)
         features = encoded[0] if len(encoded) == 1 else torch.cat([empty, *encoded])
         latent = mlp(features, self.parameters["density"], self.shape.density, kernels=self.kernels)
-        return (_GAIN * latent[:, 0]).clamp(max=_LARGEST).exp() / (_FIRST_STEPS * self.step), latent
+        densities = (_GAIN * latent[:, 0]).clamp(max=_LARGEST).exp() / (_FIRST_STEPS * self.step)
+        return densities if there is None else densities * there, latent
 
     def _deformed(self, inside: Tensor, index: Tensor, moments: Moments) -> Tensor:
         """Points of the box, as shares of its sides, in the space of all moments."""
@@ -230,9 +231,12 @@ class HeadField:
         self, origins: Tensor, directions: Tensor, index: Tensor, prepared: Prepared, samples: Samples
     ) -> Samples:
         """Those of the samples that are worth shading: what is nearly empty or hidden is left out."""
-        points, own = samples.points(origins, directions), index[samples.rays]
-        densities, _ = self.latent(points, own, Prepared(prepared.moments, [t.detach() for t in prepared.tables]))
-        return keep_visible(samples, densities, least_alpha=self.least_alpha, least_reached=self.least_reached)
+        fixed = Prepared(prepared.moments, [table.detach() for table in prepared.tables])
+
+        def look(which: Tensor) -> Tensor:
+            return self.latent(samples.points(origins, directions, which), index[samples.rays[which]], fixed)[0]
+
+        return keep_visible(samples, look, least_alpha=self.least_alpha, least_reached=self.least_reached)
 
     def shade(
         self,

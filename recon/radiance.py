@@ -115,8 +115,11 @@ class RadianceField:
     @torch.no_grad()
     def visible(self, origins: Tensor, directions: Tensor, samples: Samples) -> Samples:
         """Those of the samples that are worth shading: what is nearly empty or hidden is left out."""
-        densities, _ = self.latent(samples.points(origins, directions))
-        return keep_visible(samples, densities, least_alpha=_LEAST_ALPHA, least_reached=_LEAST_REACHED)
+
+        def look(which: Tensor) -> Tensor:
+            return self.latent(samples.points(origins, directions, which))[0]
+
+        return keep_visible(samples, look, least_alpha=_LEAST_ALPHA, least_reached=_LEAST_REACHED)
 
     def shade(self, origins: Tensor, directions: Tensor, samples: Samples) -> Composite:
         """What the rays see at the samples, without the sky."""

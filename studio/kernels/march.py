@@ -22,6 +22,7 @@ from studio.kernels.buffers import borrow
 from studio.kernels.tensors import flat
 
 _TINY = 1e-10
+_FIRST_LOOK = 24  # samples of a ray that are looked at first; twice as many each time after
 
 
 @dataclass
@@ -116,9 +117,15 @@ class Samples:
         """[S] distance of the middle of each interval."""
         return 0.5 * (self.starts + self.ends)
 
-    def points(self, origins: Tensor, directions: Tensor) -> Tensor:
-        """[S, 3] the middles in the world, for the origins and directions [R, 3] that were marched along."""
-        return torch.addcmul(origins[self.rays], directions[self.rays], self.middles[:, None])
+    def points(self, origins: Tensor, directions: Tensor, which: Tensor | None = None) -> Tensor:
+        """[K, 3] the middles in the world of all samples or of some (int64 [K]).
+
+        Origins and directions [R, 3] are those that were marched along.
+        """
+        if which is None:
+            return torch.addcmul(origins[self.rays], directions[self.rays], self.middles[:, None])
+        rays, middles = self.rays[which], 0.5 * (self.starts[which] + self.ends[which])
+        return torch.addcmul(origins[rays], directions[rays], middles[:, None])
 
 
 @dataclass(frozen=True)
@@ -182,26 +189,38 @@ def march_rays(
     return Samples(begin.float(), (begin + step).float(), rays, torch.from_numpy(offsets))
 
 
+@torch.no_grad()
 def keep_visible(
     samples: Samples,
-    densities: Tensor,  # [S] ≥ 0
+    look: Callable[[Tensor], Tensor],  # which samples [K] int64, ascending, to their densities [K] ≥ 0
     *,
     least_alpha: float,
     least_reached: float,
 ) -> Samples:
-    """The samples with an α of at least ``least_alpha`` that at least this share of the light reaches; no gradients."""
-    lengths = samples.ends - samples.starts
-    if densities.device.type == "cpu":
-        found = march_cpu.keep_visible(
-            flat(samples.offsets), flat(lengths), flat(densities), least_alpha, least_reached
-        )
-        offsets, kept = (torch.from_numpy(value) for value in found)
-    else:
-        depths = (densities.detach() * lengths).double()
-        mask = torch.exp(-_sum_before(depths, samples)) >= least_reached
-        mask &= 1.0 - torch.exp(-depths) >= least_alpha
-        kept = mask.nonzero()[:, 0]
-        offsets = torch.nn.functional.pad(mask.cumsum(0), (1, 0))[samples.offsets]
+    """The samples with an α of at least ``least_alpha`` that at least this share of the light reaches; no gradients.
+
+    Rays are followed from front to back, some samples at a time, so that what is hidden is hardly ever looked at.
+    """
+    lengths, ends = samples.ends - samples.starts, samples.offsets[1:]
+    darkest = -math.log(least_reached) if least_reached > 0 else math.inf
+    thinnest = -math.log1p(-least_alpha)
+    kept = torch.zeros(len(lengths), dtype=torch.bool, device=lengths.device)
+    passed = lengths.new_zeros(len(ends))  # optical depth before the next sample
+    first, count = samples.offsets[:-1].clone(), _FIRST_LOOK
+    rays = (first < ends).nonzero()[:, 0]
+    while len(rays):
+        place = first[rays, None] + torch.arange(count, device=rays.device)
+        inside = place < ends[rays, None]
+        which = place[inside]
+        depths = lengths.new_zeros(place.shape)
+        depths[inside] = look(which) * lengths[which]
+        after = passed[rays, None] + depths.cumsum(1)
+        kept[which] = ((after - depths <= darkest) & (depths >= thinnest))[inside]
+        passed[rays] = after[:, -1]
+        first[rays] += count
+        rays = rays[(after[:, -1] <= darkest) & (first[rays] < ends[rays])]
+        count *= 2
+    offsets = torch.nn.functional.pad(kept.cumsum(0), (1, 0))[samples.offsets]
     return Samples(samples.starts[kept], samples.ends[kept], samples.rays[kept], offsets)
 
 

@@ -80,19 +80,6 @@ def march(origins: np.ndarray, directions: np.ndarray, jitter: np.ndarray, box: 
     return offsets, numbers
 
 
-def keep_visible(
-    offsets: np.ndarray, lengths: np.ndarray, densities: np.ndarray, least_alpha: float, least_reached: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets [R + 1] and indices [K] int64 of the samples that are opaque enough and that enough light reaches."""
-    workers, none = worker_count(), np.zeros(0, np.int64)
-    kept, limits = np.zeros_like(offsets), (float(least_alpha), float(least_reached))
-    run(_keep, workers, np.zeros(1, np.int64), offsets, lengths, densities, limits, kept, none, False)
-    np.cumsum(kept, out=kept)
-    indices = np.empty(kept[-1], np.int64)
-    run(_keep, workers, np.zeros(1, np.int64), offsets, lengths, densities, limits, kept, indices, True)
-    return kept, indices
-
-
 def render(volume: Volume, rendered: Rendered) -> None:
     """Fill ``rendered``."""
     run(_render, worker_count(), np.zeros(1, np.int64), volume, rendered)
@@ -171,40 +158,6 @@ def _march(
                     number = max(number + 1, np.int64(np.ceil((min(out, leave) - start) / box.step - 0.5 - 1e-6)))
             if not fill:
                 offsets[ray + 1] = found
-
-
-@kernel
-def _keep(
-    worker: int,
-    workers: int,
-    counter: Array,
-    offsets: Array,
-    lengths: Array,
-    densities: Array,
-    limits: tuple[float, float],
-    kept: Array,
-    indices: Array,
-    fill: bool,
-) -> None:
-    """Count what is kept of ray r in kept[r + 1], or write its samples' numbers from kept[r]."""
-    rays = offsets.size - 1
-    while True:
-        first = fetch_add(counter, 0) * _RAYS
-        if first >= rays:
-            break
-        for ray in range(first, min(first + _RAYS, rays)):
-            reached, found = 1.0, 0
-            for at in range(offsets[ray], offsets[ray + 1]):
-                if reached < limits[1]:
-                    break
-                through = math.exp(-np.float64(densities[at]) * lengths[at])
-                if 1.0 - through >= limits[0]:
-                    if fill:
-                        indices[kept[ray] + found] = at
-                    found += 1
-                reached *= through
-            if not fill:
-                kept[ray + 1] = found
 
 
 @inlined
