@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 

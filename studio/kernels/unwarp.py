@@ -66,8 +66,8 @@ def unwarp_points(
 ) -> tuple[Tensor, Tensor]:
     """[S, 3] the points y of which y + d(y) = x, and [S] bool whether there is one; without gradients.
 
-    d is interpolated linearly, y found by Newton's method. In a torn box y is looked for on either side, and the one that
-    lies deeper in its own is taken; where both are on the wrong side (between open lips) there is no such point.
+    d is interpolated linearly, y found by Newton's method. In a torn box y is looked for on either side, and the one
+    that lies deeper in its own is taken; where both are on the wrong side (between open lips) there is no such point.
 
     Raises:
         StudioError: shapes do not fit, or ``kernels`` is not available.
@@ -79,10 +79,9 @@ def unwarp_points(
         return unwarp_points_reference(points, index, warps)
     out = torch.from_numpy(borrow("unwarped", tuple(points.shape)))
     there = torch.empty(len(points), dtype=torch.bool)
-    arrays = (value.detach().contiguous().numpy() for value in vars(warps).values())
-    unwarp_cpu.unwarp(
-        flat(points), flat(index), *arrays, unwarp_cpu.Limits(ROUNDS, NEAR, SLACK, STEEP), flat(out), flat(there)
-    )
+    whole, halves, heights, boxes = (value.detach().contiguous().numpy() for value in vars(warps).values())
+    limits = unwarp_cpu.Limits(ROUNDS, NEAR, SLACK, STEEP)
+    unwarp_cpu.unwarp(flat(points), flat(index), whole, halves, heights, boxes, limits, flat(out), flat(there))
     return out, there
 
 
@@ -91,7 +90,10 @@ def unwarp_points_reference(points: Tensor, index: Tensor, warps: Warps) -> tupl
     """The same in plain torch, of any float type and device."""
     cube = torch.stack((torch.zeros_like(points[0]), torch.ones_like(points[0]))) if len(points) else warps.boxes[:0]
     found, _ = _solve(points, warps.whole, index, cube)
-    there, free = torch.ones(len(points), dtype=torch.bool, device=points.device), torch.ones_like(index, dtype=torch.bool)
+    there, free = (
+        torch.ones(len(points), dtype=torch.bool, device=points.device),
+        torch.ones_like(index, dtype=torch.bool),
+    )
     for part, box in enumerate(warps.boxes):
         inside = free & ((points >= box[0]) & (points <= box[1])).all(1)
         free &= ~inside

@@ -75,7 +75,7 @@ def _solve(
     scale_z = (side - 1) / (upper[2] - lower[2])
     px, py, pz = x, y, z
     best_x, best_y, best_z, least = x, y, z, np.inf
-    for turn in range(limits.rounds + 1):
+    for _ in range(limits.rounds + 1):
         i, fx, sx = _cell(px, lower[0], scale_x, side)
         j, fy, sy = _cell(py, lower[1], scale_y, side)
         k, fz, sz = _cell(pz, lower[2], scale_z, side)

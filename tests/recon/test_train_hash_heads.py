@@ -174,7 +174,8 @@ def test_the_papers_recipe_learns_with_smaller_tables(capture: Capture, tmp_path
     """All of ``recipe=nersemble`` but its sizes: the schedule lets everything in, and the avatar loads."""
     (values,) = compose_jobs("train", ["recipe=nersemble", "capture=here", "out=there"])
     recipe = Config(values["avatar"]).to(HashEnsembleConfig, seed=0, kernels="auto")
-    assert recipe.iterations == 300_000 and recipe.field == HeadFieldShape()  # as published
+    assert recipe.iterations == 300_000
+    assert recipe.field == HeadFieldShape()
     sizes = {"n_hash_encodings": 4, "log2_hashmap_size": 10, "mlp_layer_width": 32, "latent_dim_time_deform": 16}
     config = replace(
         recipe,
@@ -188,7 +189,8 @@ def test_the_papers_recipe_learns_with_smaller_tables(capture: Capture, tmp_path
     session = HashEnsembleSession(capture, ball_track(), config)
     losses = [session.step(step) for step in range(config.iterations)]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
-    assert session.hash_reach(config.iterations) == 4.0 and bool((session.frequency_window(config.iterations) == 1).all())
+    assert session.hash_reach(config.iterations) == 4.0
+    assert bool((session.frequency_window(config.iterations) == 1).all())
     session.avatar.save(tmp_path / "avatar", Manifest(kind="avatar"))
     avatar = load_avatar(tmp_path / "avatar")
     assert bool(torch.isfinite(avatar.render(avatar.camera, avatar.codes).rgb).all())

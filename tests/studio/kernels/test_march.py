@@ -300,8 +300,10 @@ def test_what_is_far_behind_a_wall_is_not_looked_at() -> None:
 
     kept = keep_visible(samples, look, least_alpha=1e-3, least_reached=1e-3)
     seen = torch.cat(looked)
-    assert int((seen < 400).sum()) < 50 and torch.equal(seen[seen >= 400].sort()[0], torch.arange(400, 800))
-    assert 1 <= len(kept.starts) < 5 and bool((kept.rays == 0).all())
+    assert int((seen < 400).sum()) < 50
+    assert torch.equal(seen[seen >= 400].sort()[0], torch.arange(400, 800))
+    assert 1 <= len(kept.starts) < 5
+    assert bool((kept.rays == 0).all())
 
 
 def test_what_is_kept_looks_the_same() -> None:

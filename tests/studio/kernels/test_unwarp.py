@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from studio.errors import StudioError
 from studio.kernels.unwarp import NEAR, Warps, unwarp_points, unwarp_points_reference
 
+Unwarp = Callable[[Tensor, Tensor, Warps], tuple[Tensor, Tensor]]
 STILL = torch.zeros(2, dtype=torch.int64)
 
 
@@ -46,13 +48,15 @@ def test_it_agrees_with_the_reference_and_undoes_the_warp() -> None:
     alike = (found - exact).abs().amax(1)[both] < 2 * NEAR
     assert float(alike.float().mean()) > 0.998  # a point in the middle may go to either side
     torn = ((points > 0.3) & (points < 0.7)).all(1)
-    assert 0.5 < float(there[torn].float().mean()) < 1.0 and bool(there[~torn].all())
+    assert 0.5 < float(there[torn].float().mean()) < 1.0
+    assert bool(there[~torn].all())
 
 
 def test_a_shift_by_hand() -> None:
     warps = Warps.smooth(torch.tensor([0.25, -0.5, 0.0]).expand(1, 2, 2, 2, 3))
     found, there = unwarp_points(torch.tensor([[0.5, 0.5, 0.5], [2.0, -1.0, 0.0]]), STILL, warps)
-    assert found.tolist() == [[0.25, 1.0, 0.5], [1.75, -0.5, 0.0]] and bool(there.all())
+    assert found.tolist() == [[0.25, 1.0, 0.5], [1.75, -0.5, 0.0]]
+    assert bool(there.all())
 
 
 def test_a_steep_stretch_is_undone() -> None:
@@ -63,14 +67,16 @@ def test_a_steep_stretch_is_undone() -> None:
 
 
 @pytest.mark.parametrize("unwarp", [unwarp_points, unwarp_points_reference])
-def test_between_open_lips_there_is_nothing(unwarp) -> None:
+def test_between_open_lips_there_is_nothing(unwarp: Unwarp) -> None:
     points = torch.tensor([[0.5, 0.55, 0.5], [0.5, 0.45, 0.5], [0.5, 0.35, 0.5], [0.5, 0.25, 0.5]])
     index = torch.zeros(4, dtype=torch.int64)
     found, there = unwarp(points, index, _mouth(0.2))
     assert there.tolist() == [True, False, False, True]
-    assert found[0].tolist() == points[0].tolist() and abs(float(found[3, 1]) - 0.45) < 1e-6
+    assert found[0].tolist() == points[0].tolist()
+    assert abs(float(found[3, 1]) - 0.45) < 1e-6
     found, there = unwarp(points, index, _mouth(0.0))
-    assert bool(there.all()) and torch.equal(found, points)
+    assert bool(there.all())
+    assert torch.equal(found, points)
 
 
 def test_what_does_not_fit_is_refused() -> None:
