@@ -24,8 +24,8 @@ import torch
 
 from benchmarks.measuring import print_table, write_json
 from capture.synthetic.make import SyntheticConfig, make_synthetic_capture
+from recon.hash_config import HashEnsembleConfig
 from recon.train_hash_ensemble import HashEnsembleSession
-from recon.train_hash_heads import HashEnsembleConfig
 from studio.captures import Split, capture_body, open_capture, write_cameras
 from studio.codes import Codes, CodeTrack
 from studio.folders import Manifest, write_folder

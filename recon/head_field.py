@@ -229,8 +229,8 @@ class HeadField:
     @torch.no_grad()
     def visible(
         self, origins: Tensor, directions: Tensor, index: Tensor, prepared: Prepared, samples: Samples
-    ) -> Samples:
-        """Those of the samples that are worth shading: what is nearly empty or hidden is left out."""
+    ) -> tuple[Samples, int]:
+        """Those of the samples that are worth shading, not nearly empty nor hidden; and how many were looked at."""
         fixed = Prepared(prepared.moments, [table.detach() for table in prepared.tables])
 
         def look(which: Tensor) -> Tensor:

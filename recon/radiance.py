@@ -113,8 +113,8 @@ class RadianceField:
         return march_rays(origins, directions, self.occupancy, self.step, jitter=jitter, kernels=self.kernels)
 
     @torch.no_grad()
-    def visible(self, origins: Tensor, directions: Tensor, samples: Samples) -> Samples:
-        """Those of the samples that are worth shading: what is nearly empty or hidden is left out."""
+    def visible(self, origins: Tensor, directions: Tensor, samples: Samples) -> tuple[Samples, int]:
+        """Those of the samples that are worth shading, not nearly empty nor hidden; and how many were looked at."""
 
         def look(which: Tensor) -> Tensor:
             return self.latent(samples.points(origins, directions, which))[0]

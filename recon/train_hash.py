@@ -12,13 +12,11 @@ from torch import Tensor
 
 from capture.sparse_points import triangulate_points
 from recon.avatars.hash_static import HashStatic
-from recon.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
+from recon.checkpoints import Checkpoint
 from recon.exposures import Exposures
-from recon.forecast import Outlook
+from recon.field_session import FieldSession
 from recon.loop import OnStep, fit
 from recon.radiance import FieldShape, RadianceField, pixel_rays
-from recon.session import StoredSession
-from recon.states import named, under
 from studio.captures import Capture
 from studio.kernels.march import OccupancyGrid, distortion_loss
 from studio.logs import say
@@ -58,9 +56,8 @@ class HashStaticConfig:
 
 
 _RATE, _DECAY = 1e-2, 0.03  # of all parameters, and what is left of it in the end (Müller et al. 2022)
-_OCCUPANCY_EVERY, _OCCUPANCY_WARM = 16, 256  # steps; all cells are looked at while it is warm
-_RAYS, _MOST = 16_384, 2  # rays of a step, at most, and times those of the step before
-_GLANCE = 0.25  # what finding out that a sample is hidden or empty costs against learning from it
+_RAYS = 16_384  # of a step, at most
+_FORGOTTEN = 0.95  # what is left, at each look, of what was seen before
 _QUANTILES = (0.01, 0.99)  # of the triangulated points, along each axis
 
 
@@ -89,20 +86,19 @@ def train_hash_static(
     return fit(lambda: HashStaticSession(capture, config), capture, config, run_folder, on_step, resume)
 
 
-class HashStaticSession(StoredSession):
+class HashStaticSession(FieldSession):
     """What training holds between two steps; see ``recon.loop.Session``."""
 
-    finished = False
     reading = (0, 0.0)  # the photos are read before the first step
 
     def __init__(self, capture: Capture, config: HashStaticConfig) -> None:
+        super().__init__(config.iterations, config.samples, _RAYS, config.seed)
         self.config, indices = config, capture.split(config.split).cameras
         self.cameras = capture.cameras[indices]
         frames = [capture.frame(0, index) for index in indices]
         self.images = torch.from_numpy(np.stack([frame.image for frame in frames]))  # [C, H, W, 3] uint8
         mattes = [frame.alpha for frame in frames if frame.alpha is not None]
         self.mattes = torch.from_numpy(np.stack(mattes)) if len(mattes) == len(frames) else None
-        self.generator = torch.Generator().manual_seed(config.seed)
         occupancy = _occupancy(capture, indices, config)
         raw = config.field.initial(self.generator, sky=self.mattes is None)
         self.parameters = {name: torch.nn.Parameter(value) for name, value in raw.items()}
@@ -110,15 +106,15 @@ class HashStaticSession(StoredSession):
         field = RadianceField(self.parameters, config.field, occupancy, step, config.kernels)
         self.avatar = HashStatic(field, self.cameras[0])
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=_RATE, betas=(0.9, 0.99), eps=1e-15, fused=True)
-        self.rays = max(config.samples // config.steps, 1)  # of a step; more as the box empties
         self.exposures = Exposures(len(self.cameras))
+
+    @property
+    def occupancy(self) -> OccupancyGrid:
+        return self.avatar.field.occupancy
 
     def step(self, step: int) -> float:
         """Some pixels of all photos."""
-        field = self.avatar.field
-        if step % _OCCUPANCY_EVERY == 0:
-            everywhere = step < _OCCUPANCY_WARM
-            field.occupancy.update(field.opacity, self.generator, everywhere=everywhere)
+        self.look_for_what_is_empty(step, lambda: [self.avatar.field.opacity], _FORGOTTEN)
         for group in self.optimizer.param_groups:
             group["lr"] = _RATE * _DECAY ** (step / self.config.iterations)
         loss = self._loss()
@@ -127,19 +123,18 @@ class HashStaticSession(StoredSession):
         loss.backward()
         for learner in (self.optimizer, self.exposures):
             learner.step()
+        self.done = step + 1
         return float(loss.detach())
 
     def _loss(self) -> Tensor:
-        rays, field = self.rays, self.avatar.field
+        rays, field = self.count, self.avatar.field
         pixels = torch.stack(
             [torch.randint(size, (rays,), generator=self.generator) for size in self.images.shape[:3]], dim=1
         )
         origins, directions, _ = pixel_rays(self.cameras, pixels)
         jitter = torch.rand(rays, generator=self.generator)
-        marched = field.march(origins, directions, jitter)
-        samples = field.visible(origins, directions, marched)
-        work = max(len(samples.starts) + _GLANCE * len(marched.starts), 1.0)
-        self.rays = min(max(round(rays * self.config.samples / work), 1), _MOST * rays, _RAYS)
+        samples, looked = field.visible(origins, directions, field.march(origins, directions, jitter))
+        self.adapt(len(samples.starts), looked)
         seen = field.shade(origins, directions, samples)
         background, target = self._background_and_target(pixels, directions)
         image = seen.rgb + (1.0 - seen.alpha[:, None]) * background
@@ -158,39 +153,15 @@ class HashStaticSession(StoredSession):
         behind = torch.rand(target.shape, generator=self.generator)
         return behind, alpha * target + (1.0 - alpha) * behind
 
-    def validate(self, step: int) -> dict[str, float]:
-        """Nothing is held back from the training photos; the share of the box that is not empty shows the progress."""
-        return {"occupied": float(self.avatar.field.occupancy.occupied.float().mean())}
-
-    def outlook(self, done: int) -> Outlook:
-        """As much for every step: they look at as many samples."""
-        return Outlook(float(self.config.iterations - done), 0, 0)
-
     def state(self) -> Checkpoint:
         """Everything that the next step depends on."""
-        occupancy = self.avatar.field.occupancy
-        tensors = {
-            **named("now", self.parameters),
-            **optimizer_tensors(self.optimizer),
-            **self.exposures.tensors(),
-            "generator": self.generator.get_state(),
-            "values": occupancy.values,
-            "occupied": occupancy.occupied,
-        }
-        return Checkpoint(tensors, {"rays": self.rays})
+        state = super().state()
+        return replace(state, tensors={**state.tensors, **self.exposures.tensors()})
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a ``state``."""
-        tensors = checkpoint.tensors
-        with torch.no_grad():
-            for name, value in under("now", tensors).items():
-                self.parameters[name].copy_(value)
-        restore_optimizer(self.optimizer, tensors)
-        self.exposures.restore(tensors)
-        occupancy = self.avatar.field.occupancy
-        occupancy.values, occupancy.occupied = tensors["values"], tensors["occupied"]
-        self.generator.set_state(tensors["generator"])
-        self.rays = int(checkpoint.numbers["rays"])
+        super().resume(checkpoint)
+        self.exposures.restore(checkpoint.tensors)
 
     def result(self) -> tuple[HashStatic, dict[str, Any]]:
         """The trained scene."""

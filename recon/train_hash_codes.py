@@ -14,13 +14,14 @@ from recon.avatars.hash_codes import HashCodes
 from recon.code_network import CodeNetwork
 from recon.corrections import CodeStatistics
 from recon.frames import region_masks
+from recon.hash_config import HashEnsembleConfig
 from recon.head_field import Moments, faded_weights
 from recon.hull import hull_grid
 from recon.loop import OnStep, fit
 from recon.mesh_warp import MeshWarp
 from recon.person import person_of
 from recon.pixels import Pixels
-from recon.train_hash_heads import HashEnsembleConfig, HeadSession
+from recon.train_hash_heads import HeadSession
 from studio.cameras import Camera
 from studio.captures import Capture
 from studio.codes import CodeTrack

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from recon.avatars.hash_ensemble import HashEnsemble
+from recon.hash_config import HashEnsembleConfig
 from recon.head_field import Moments, faded_weights
 from recon.hull import hull_grid
 from recon.loop import OnStep, fit
-from recon.train_hash_heads import HashEnsembleConfig, HeadSession
+from recon.train_hash_heads import HeadSession
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.kernels.march import OccupancyGrid

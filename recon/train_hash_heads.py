@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recon.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
-from recon.forecast import Outlook
-from recon.head_field import HeadField, HeadFieldShape, Moments
+from recon.field_session import FieldSession
+from recon.hash_config import HashEnsembleConfig
+from recon.head_field import HeadField, Moments
 from recon.head_losses import alpha_loss, depth_losses, distortion
 from recon.pixels import Pixels, PixelStream
 from recon.radiance import pixel_rays
 from recon.selection import front_camera
-from recon.session import StoredSession
-from recon.states import named, under
 from studio.captures import Capture
 from studio.code_range import measure_range
 from studio.codes import CodeTrack
@@ -26,115 +25,17 @@ from studio.errors import StudioError
 from studio.kernels.march import Composite, OccupancyGrid, Samples
 from studio.kernels.screw import ease_window
 
-
-@dataclass(frozen=True)
-class HashEnsembleConfig:
-    """How a hash ensemble is trained; names of NeRSemble's code, shares of all steps where it counts steps.
-
-    Args:
-        iterations: steps.
-        train_num_rays_per_batch: pixels of a step, at most.
-        samples: learned from in a step, about: as many pixels are taken as see so many.
-        timesteps_per_batch: timesteps that they come from.
-        render_step_size: step of the marching, metres.
-        alpha_thre: steps less opaque than this are not looked at closely.
-        early_stop_eps: nor what less of the light than this reaches.
-        cells: of the occupancy grid, a side.
-        min_views: cameras that must see a cell [frustum culling].
-        window_deform_begin: share of the steps at which the deformation begins to see frequencies.
-        window_deform_end: at which it sees all.
-        window_hash_encodings_begin: share of the steps until which there is one table.
-        window_hash_encodings_end: from which there are all.
-        lr_main: Adam's rate of tables and networks.
-        lr_deformation_field: of the deformation.
-        lr_embeddings: of the codes of timesteps.
-        lr_drops: how often rates drop, evenly over all steps.
-        gamma_main: what is left of them each time.
-        gamma_deformation_field: the same for the deformation.
-        use_masked_rgb_loss: colours count on the person only; otherwise everywhere, over random backgrounds.
-        lambda_alpha_loss: weight of coverage.
-        lambda_empty_loss: of what stands before a known depth.
-        lambda_near_loss: of how light gathers about it.
-        lambda_depth_loss: of the mean depth.
-        lambda_dist_loss: pull of what a ray sees into one place.
-        camera_colors: learn an affine change of colour for each camera.
-        foreground: share of the pixels that are drawn on or near the person.
-        cache_megabytes: of images held in memory.
-        renew_every: steps after which one timestep in memory gives its place to another.
-        field: sizes.
-        split: what to train on.
-        kernels: "auto", "cuda" or "cpu".
-        seed: of everything random.
-        check_every: steps between entries in metrics.jsonl.
-        checkpoint_every: steps between checkpoints.
-    """
-
-    iterations: int = 4000
-    train_num_rays_per_batch: int = 4096
-    samples: int = 49_152
-    timesteps_per_batch: int = 4
-    render_step_size: float = 0.0025
-    alpha_thre: float = 1e-3
-    early_stop_eps: float = 5e-3
-    cells: int = 64
-    min_views: int = 2
-    window_deform_begin: float = 0.0
-    window_deform_end: float = 0.067
-    window_hash_encodings_begin: float = 0.3
-    window_hash_encodings_end: float = 0.6
-    lr_main: float = 1e-2
-    lr_deformation_field: float = 5e-3
-    lr_embeddings: float = 2e-2
-    lr_drops: int = 15
-    gamma_main: float = 0.8
-    gamma_deformation_field: float = 0.8
-    use_masked_rgb_loss: bool = False
-    lambda_alpha_loss: float = 1e-2
-    lambda_empty_loss: float = 1e-2
-    lambda_near_loss: float = 1e-4
-    lambda_depth_loss: float = 1e-4
-    lambda_dist_loss: float = 3e-3
-    camera_colors: bool = False
-    foreground: float = 0.9
-    cache_megabytes: int = 512
-    renew_every: int = 20
-    field: HeadFieldShape = field(
-        default_factory=lambda: HeadFieldShape(
-            n_hash_encodings=16,
-            n_levels=8,
-            log2_hashmap_size=15,
-            per_level_scale=1.45,
-            latent_dim_time_deform=16,
-            n_freq_pos=4,
-            mlp_num_layers=2,
-            mlp_layer_width=32,
-            skip_connection=0,
-            hidden=32,
-        )
-    )
-    split: str = "train"
-    kernels: str = "auto"
-    seed: int = 0
-    check_every: int = 500
-    checkpoint_every: int = 1000
-
-
-_OCCUPANCY_EVERY, _OCCUPANCY_WARM = 16, 256  # steps; all cells are looked at while it is warm
 _LOOKED_AT, _FORGOTTEN = 2, 0.88  # timesteps in each update, and what is left of what was seen before
-_FIRST_RAYS = 512
-_GLANCE = 0.3  # what finding out that a sample is hidden or empty costs against learning from it
+_DROPS, _KEPT = 15, 0.8  # how often rates drop, and what is left of most of them each time
 _BETAS, _EPS = (0.9, 0.99), 1e-15
 
 
-class HeadSession(StoredSession):
+class HeadSession(FieldSession):
     """What training the field of a moving head holds between two steps; see ``recon.loop.Session``."""
 
-    finished = False
-    optimizer: torch.optim.Optimizer
-
     def __init__(self, capture: Capture, track: CodeTrack, config: HashEnsembleConfig) -> None:
-        part = capture.split(config.split)
-        self.config, self.done = config, 0
+        super().__init__(config.iterations, config.samples, config.train_num_rays_per_batch, config.seed)
+        part, self.config = capture.split(config.split), config
         self.timesteps = tuple(t for t in part.timesteps if bool(track.valid[t]))
         if not self.timesteps:
             raise StudioError(f"the split {config.split} has no tracked frame", expected="frames that show a face")
@@ -156,8 +57,6 @@ class HeadSession(StoredSession):
             seed=config.seed,
             **self.emphasis(),
         )
-        self.count = min(_FIRST_RAYS, config.train_num_rays_per_batch)  # of a step; more once there is a surface
-        self.generator = torch.Generator().manual_seed(config.seed)
         raw = config.field.initial(self.generator)
         cameras, shown = len(part.cameras), config.field.appearance
         raw |= {"appearance": torch.zeros(cameras, shown)} if shown else {}
@@ -194,6 +93,13 @@ class HeadSession(StoredSession):
     def embeddings(self) -> dict[str, torch.nn.Parameter]:
         """What is learned besides the field, by name."""
 
+    @property
+    def occupancy(self) -> OccupancyGrid:
+        return self.field.occupancy
+
+    def learned(self) -> dict[str, torch.nn.Parameter]:
+        return {**self.parameters, **self.embeddings()}
+
     def rays(self, pixels: Pixels) -> tuple[Tensor, Tensor, Tensor]:
         """Origins and directions [R, 3] in the field's frame, and camera z per distance [R]."""
         chosen = torch.cat((pixels.cameras[:, None], pixels.places), dim=1)
@@ -204,8 +110,8 @@ class HeadSession(StoredSession):
         config, deformation = self.config, self.config.field.deformation
         fields = [value for name, value in self.parameters.items() if name not in deformation]
         groups: list[dict[str, Any]] = [
-            {"params": fields, "rate": config.lr_main, "gamma": config.gamma_main},
-            {"params": list(self.embeddings().values()), "rate": config.lr_embeddings, "gamma": config.gamma_main},
+            {"params": fields, "rate": config.lr_main, "gamma": _KEPT},
+            {"params": list(self.embeddings().values()), "rate": config.lr_embeddings, "gamma": _KEPT},
         ]
         if deformation:
             own = {"rate": config.lr_deformation_field, "gamma": config.gamma_deformation_field}
@@ -221,9 +127,8 @@ class HeadSession(StoredSession):
         """Some pixels of some timesteps."""
         share = step / self.config.iterations
         for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * group["gamma"] ** int(share * self.config.lr_drops)
-        if step % _OCCUPANCY_EVERY == 0:
-            self._look_for_what_is_empty(step)
+            group["lr"] = group["rate"] * group["gamma"] ** int(share * _DROPS)
+        self.look_for_what_is_empty(step, partial(self._opacities, step), _FORGOTTEN)
         loss = self._loss(step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -231,18 +136,10 @@ class HeadSession(StoredSession):
         self.done = step + 1
         return float(loss.detach())
 
-    @torch.no_grad()
-    def _look_for_what_is_empty(self, step: int) -> None:
+    def _opacities(self, step: int) -> list[Callable[[Tensor], Tensor]]:
         """At random timesteps: the grid keeps the most that was seen for a while, so it becomes that of all."""
         timesteps = torch.randint(len(self.timesteps), (_LOOKED_AT,), generator=self.generator)
-        for index, timestep in enumerate(timesteps):
-            prepared = self.field.prepare(self.moments(timestep[None], step))
-            self.field.occupancy.update(
-                partial(self.field.opacity, prepared),
-                self.generator,
-                everywhere=step < _OCCUPANCY_WARM,
-                decay=1.0 if index else _FORGOTTEN,
-            )
+        return [partial(self.field.opacity, self.field.prepare(self.moments(t[None], step))) for t in timesteps]
 
     def _loss(self, step: int) -> Tensor:
         config = self.config
@@ -251,10 +148,8 @@ class HeadSession(StoredSession):
         prepared = self.field.prepare(self.moments(pixels.timesteps, step))
         jitter = torch.rand(len(z), generator=self.generator)
         marched = self.field.march(origins, directions, jitter)
-        samples = self.field.visible(origins, directions, pixels.moments, prepared, marched)
-        work = max(len(samples.starts) + _GLANCE * len(marched.starts), 1.0)
-        wish = round(self.count * config.samples / work)
-        self.count = min(max(wish, self.count // 2, 1), 2 * self.count, config.train_num_rays_per_batch)
+        samples, looked = self.field.visible(origins, directions, pixels.moments, prepared, marched)
+        self.adapt(len(samples.starts), looked)
         shown = self.parameters["appearance"][pixels.cameras] if "appearance" in self.parameters else None
         seen = self.field.shade(origins, directions, pixels.moments, prepared, samples, shown)
         loss = self._color_loss(seen, pixels) + config.lambda_alpha_loss * alpha_loss(seen, pixels.alpha)
@@ -289,40 +184,7 @@ class HeadSession(StoredSession):
     def frequency_window(self, step: int) -> Tensor:
         """What the deformation sees of each frequency at a step."""
         bands = self.config.field.n_freq_pos
-        begin, end = self.config.window_deform_begin, self.config.window_deform_end
-        return ease_window(_ramp(step / self.config.iterations, begin, end) * bands, bands)
-
-    def validate(self, step: int) -> dict[str, float]:
-        """Nothing is held back; the share of the box that is not empty shows the progress."""
-        return {"occupied": float(self.field.occupancy.occupied.float().mean())}
-
-    def outlook(self, done: int) -> Outlook:
-        """As much for every step."""
-        return Outlook(float(self.config.iterations - done), 0, 0)
-
-    def state(self) -> Checkpoint:
-        """Everything that the next step depends on."""
-        occupancy = self.field.occupancy
-        tensors = {
-            **named("now", {**self.parameters, **self.embeddings()}),
-            **optimizer_tensors(self.optimizer),
-            "generator": self.generator.get_state(),
-            "values": occupancy.values,
-            "occupied": occupancy.occupied,
-        }
-        return Checkpoint(tensors, {"done": self.done, "count": self.count})
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from a ``state``."""
-        tensors, occupancy = checkpoint.tensors, self.field.occupancy
-        learned = {**self.parameters, **self.embeddings()}
-        with torch.no_grad():
-            for name, value in under("now", tensors).items():
-                learned[name].copy_(value)
-        restore_optimizer(self.optimizer, tensors)
-        occupancy.values, occupancy.occupied = tensors["values"], tensors["occupied"]
-        self.generator.set_state(tensors["generator"])
-        self.done, self.count = int(checkpoint.numbers["done"]), int(checkpoint.numbers["count"])
+        return ease_window(_ramp(step / self.config.iterations, 0.0, self.config.window_deform_end) * bands, bands)
 
     def learned_field(self) -> HeadField:
         """The field as learned, without gradients; what belongs to cameras is left out."""

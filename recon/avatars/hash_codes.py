@@ -16,9 +16,9 @@ from torch import Tensor
 
 from recon.code_network import CodeNetwork
 from recon.corrections import CodeStatistics
+from recon.field_files import Groups, load_head, save_head
+from recon.field_render import render_field
 from recon.head_field import HeadField, Moments, faded_weights
-from recon.head_files import Groups, load_head, save_head
-from recon.head_render import render_field
 from recon.mesh_warp import MeshWarp
 from studio.avatar import RenderOutput
 from studio.cameras import Camera

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from recon.field_files import Groups, load_head, save_head
+from recon.field_render import render_field
 from recon.head_field import HeadField, Moments
-from recon.head_files import Groups, load_head, save_head
-from recon.head_render import render_field
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.code_range import CodeRange, head_motion

@@ -196,10 +196,11 @@ def keep_visible(
     *,
     least_alpha: float,
     least_reached: float,
-) -> Samples:
+) -> tuple[Samples, int]:
     """The samples with an α of at least ``least_alpha`` that at least this share of the light reaches; no gradients.
 
-    Rays are followed from front to back, some samples at a time, so that what is hidden is hardly ever looked at.
+    Also how many were looked at to find out: rays are followed from front to back, some samples at a time, so that what
+    is hidden is hardly ever looked at.
     """
     lengths, ends = samples.ends - samples.starts, samples.offsets[1:]
     darkest = -math.log(least_reached) if least_reached > 0 else math.inf
@@ -207,11 +208,12 @@ def keep_visible(
     kept = torch.zeros(len(lengths), dtype=torch.bool, device=lengths.device)
     passed = lengths.new_zeros(len(ends))  # optical depth before the next sample
     first, count = samples.offsets[:-1].clone(), _FIRST_LOOK
-    rays = (first < ends).nonzero()[:, 0]
+    rays, looked = (first < ends).nonzero()[:, 0], 0
     while len(rays):
         place = first[rays, None] + torch.arange(count, device=rays.device)
         inside = place < ends[rays, None]
         which = place[inside]
+        looked += len(which)
         depths = lengths.new_zeros(place.shape)
         depths[inside] = look(which) * lengths[which]
         after = passed[rays, None] + depths.cumsum(1)
@@ -221,7 +223,7 @@ def keep_visible(
         rays = rays[(after[:, -1] <= darkest) & (first[rays] < ends[rays])]
         count *= 2
     offsets = torch.nn.functional.pad(kept.cumsum(0), (1, 0))[samples.offsets]
-    return Samples(samples.starts[kept], samples.ends[kept], samples.rays[kept], offsets)
+    return Samples(samples.starts[kept], samples.ends[kept], samples.rays[kept], offsets), looked
 
 
 def composite(

@@ -14,11 +14,11 @@ from recon.avatars import load_avatar
 from recon.avatars.hash_codes import HashCodes
 from recon.avatars.hash_ensemble import HashEnsemble
 from recon.evaluate import evaluate
+from recon.hash_config import HashEnsembleConfig
 from recon.head_field import HeadFieldShape, faded_weights
 from recon.loop import Step
 from recon.train_hash_codes import HashCodesConfig, HashCodesSession, train_hash_codes
 from recon.train_hash_ensemble import HashEnsembleSession, train_hash_ensemble
-from recon.train_hash_heads import HashEnsembleConfig
 from studio.captures import Capture
 from studio.cli.compose import compose_jobs
 from studio.cli.config import Config

@@ -45,8 +45,8 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
                 return train_static(capture, settings.to(StaticConfig, **common), out, on_step, resume)
             track = capture.track(name)
             if kind == "hash_ensemble":
+                from recon.hash_config import HashEnsembleConfig
                 from recon.train_hash_ensemble import train_hash_ensemble
-                from recon.train_hash_heads import HashEnsembleConfig
 
                 ensemble = settings.to(HashEnsembleConfig, **common)
                 return train_hash_ensemble(capture, track, ensemble, out, on_step, resume)

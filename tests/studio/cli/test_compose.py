@@ -43,10 +43,10 @@ def room_dataclasses() -> dict[str, type]:
     from capture.synthetic import SyntheticConfig
     from capture.tracking import TrackConfig
     from capture.video import IngestConfig
+    from recon.hash_config import HashEnsembleConfig
     from recon.train_config import TrainConfig
     from recon.train_hash import HashStaticConfig
     from recon.train_hash_codes import HashCodesConfig
-    from recon.train_hash_heads import HashEnsembleConfig
     from recon.train_static import StaticConfig
     from reenact.render import RenderConfig
 

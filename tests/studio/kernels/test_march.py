@@ -282,7 +282,7 @@ def test_only_what_light_reaches_is_kept() -> None:
     alphas = torch.tensor([0.5, 0.001, 0.9, 0.9, 0.5, 0.3])
     starts = torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0, 9.0])
     samples = Samples(starts, starts + 0.5, torch.tensor([0, 0, 0, 0, 0, 1]), torch.tensor([0, 5, 6]))
-    kept = keep_visible(samples, (-2.0 * torch.log1p(-alphas)).__getitem__, least_alpha=0.01, least_reached=0.01)
+    kept, _ = keep_visible(samples, (-2.0 * torch.log1p(-alphas)).__getitem__, least_alpha=0.01, least_reached=0.01)
     assert kept.starts.tolist() == [1.0, 2.0, 2.5, 9.0]
     assert kept.ends.tolist() == [1.5, 2.5, 3.0, 9.5]
     assert kept.rays.tolist() == [0, 0, 0, 1]
@@ -298,8 +298,9 @@ def test_what_is_far_behind_a_wall_is_not_looked_at() -> None:
         looked.append(which)
         return densities[which]
 
-    kept = keep_visible(samples, look, least_alpha=1e-3, least_reached=1e-3)
+    kept, count = keep_visible(samples, look, least_alpha=1e-3, least_reached=1e-3)
     seen = torch.cat(looked)
+    assert count == len(seen)
     assert int((seen < 400).sum()) < 50
     assert torch.equal(seen[seen >= 400].sort()[0], torch.arange(400, 800))
     assert 1 <= len(kept.starts) < 5
@@ -309,7 +310,7 @@ def test_what_is_far_behind_a_wall_is_not_looked_at() -> None:
 def test_what_is_kept_looks_the_same() -> None:
     samples = _samples([40, 0, 64, 7] * 20, seed=4)
     densities, rgb = _volume(samples, seed=5)
-    kept = keep_visible(samples, densities.__getitem__, least_alpha=0.0, least_reached=1e-3)
+    kept, _ = keep_visible(samples, densities.__getitem__, least_alpha=0.0, least_reached=1e-3)
     chosen = torch.isin(samples.starts + 1e3 * samples.rays, kept.starts + 1e3 * kept.rays)
     assert int(chosen.sum()) == len(kept.starts)
     whole, part = composite(densities, rgb, samples), composite(densities[chosen], rgb[chosen], kept)

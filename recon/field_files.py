@@ -1,4 +1,4 @@
-"""What the avatars that are radiance fields of heads have in common on disk."""
+"""What the avatars that are radiance fields have in common on disk."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recon.head_field import HeadField, HeadFieldShape
+from recon.radiance import RadianceField
 from studio.avatar import Avatar
 from studio.cameras import Camera
 from studio.errors import StudioError
@@ -24,12 +25,12 @@ Groups = dict[str, dict[str, Tensor]]
 Made = TypeVar("Made")
 
 
-def save_head(
+def save_field(
     folder: Path,
     manifest: Manifest,
     kind: str,
     avatar: Avatar,
-    field: HeadField,
+    field: HeadField | RadianceField,
     groups: Groups,
     body: Mapping[str, Any],
 ) -> None:
@@ -48,15 +49,14 @@ def save_head(
         **groups,
     }
     tensors = {f"{g}/{n}": v.detach().clone().contiguous() for g, group in groups.items() for n, v in group.items()}
-    limits = {"step": field.step, "least_alpha": field.least_alpha, "least_reached": field.least_reached}
     shown = {"width": camera.width, "height": camera.height, "ids": list(camera.ids)}
-    own = {"kind": kind, "code_space_hash": avatar.space.hash, "shape": asdict(field.shape), **limits, "camera": shown}
+    own = {"kind": kind, "code_space_hash": avatar.space.hash, "shape": asdict(field.shape), "step": field.step}
     manifest = replace(
         manifest,
         kind="avatar",
         code_space=avatar.space.name,
         synthetic=True,
-        body={**manifest.body, **own, **body},
+        body={**manifest.body, **own, "camera": shown, **body},
     )
     preview = avatar.render(camera, avatar.codes).pixels(torch.ones(3))[0]
     with write_folder(folder, manifest) as temporary:
@@ -64,24 +64,35 @@ def save_head(
         write_image(temporary / _PREVIEW, preview)
 
 
-def load_head(folder: Path, kernels: str, make: Callable[[Manifest, Groups, HeadField, Camera], Made]) -> Made:
-    """Open an avatar folder: ``make`` gets the manifest, all tensors by group, the field and the camera.
+def save_head(
+    folder: Path,
+    manifest: Manifest,
+    kind: str,
+    avatar: Avatar,
+    field: HeadField,
+    groups: Groups,
+    body: Mapping[str, Any],
+) -> None:
+    """``save_field`` of a moving head."""
+    limits = {"least_alpha": field.least_alpha, "least_reached": field.least_reached}
+    save_field(folder, manifest, kind, avatar, field, groups, {**limits, **body})
+
+
+def load_field(folder: Path, make: Callable[[Manifest, Groups, OccupancyGrid, Camera], Made]) -> Made:
+    """Open an avatar folder: ``make`` gets the manifest, all tensors by group, the box and the camera.
 
     Raises:
         StudioError: it is missing or damaged.
     """
-    manifest = read_manifest(folder, kind="avatar")
-    body, groups = manifest.body, Groups()
+    manifest, groups = read_manifest(folder, kind="avatar"), Groups()
     try:
         for name, value in load_file(folder / _WEIGHTS).items():
             group, _, key = name.partition("/")
             groups.setdefault(group, {})[key] = value
-        box, shown = groups["box"], body["camera"]
+        box, shown = groups["box"], manifest.body["camera"]
         occupancy = OccupancyGrid(box["lower"], box["upper"], box["occupied"].float(), box["occupied"])
-        step, alpha, reached = (float(body[name]) for name in ("step", "least_alpha", "least_reached"))
-        field = HeadField(groups["field"], HeadFieldShape(**body["shape"]), occupancy, step, alpha, reached, kernels)
         camera = Camera(**groups["camera"], width=shown["width"], height=shown["height"], ids=tuple(shown["ids"]))
-        return make(manifest, groups, field, camera)
+        return make(manifest, groups, occupancy, camera)
     except StudioError:
         raise
     except Exception as error:  # whatever a damaged file makes of the readers, the user needs one line
@@ -91,3 +102,19 @@ def load_head(folder: Path, kernels: str, make: Callable[[Manifest, Groups, Head
             expected="files as written by studio train",
             next="restore or retrain it",
         ) from error
+
+
+def load_head(folder: Path, kernels: str, make: Callable[[Manifest, Groups, HeadField, Camera], Made]) -> Made:
+    """``load_field`` of a moving head: ``make`` gets its field instead of the box.
+
+    Raises:
+        StudioError: it is missing or damaged.
+    """
+
+    def with_field(manifest: Manifest, groups: Groups, occupancy: OccupancyGrid, camera: Camera) -> Made:
+        body = manifest.body
+        step, alpha, reached = (float(body[name]) for name in ("step", "least_alpha", "least_reached"))
+        field = HeadField(groups["field"], HeadFieldShape(**body["shape"]), occupancy, step, alpha, reached, kernels)
+        return make(manifest, groups, field, camera)
+
+    return load_field(folder, with_field)
