@@ -69,12 +69,9 @@ def _pairs(angles: Sequence[tuple[int, int]]) -> list[Sequence[tuple[int, int]]]
 def _state(avatar: Avatar, channels: Mapping[str, float]) -> Codes:
     """A face without expression but for some channels, at the world's origin, no further than was learned."""
     known = avatar.code_range.high
-    amounts = {}
-    for name, amount in channels.items():
-        amounts[name] = (
-            min(amount, float(known.expression[avatar.space.index(name)])) if name in avatar.space.channels else 0.0
-        )
-    return Codes.neutral(avatar.space).with_channels(**{k: v for k, v in amounts.items() if k in avatar.space.channels})
+    wanted = {name: amount for name, amount in channels.items() if name in avatar.space.channels}
+    amounts = {name: min(amount, float(known.expression[avatar.space.index(name)])) for name, amount in wanted.items()}
+    return Codes.neutral(avatar.space).with_channels(**amounts)
 
 
 def _cameras(angles: Sequence[tuple[int, int]]) -> Camera:
