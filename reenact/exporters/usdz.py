@@ -138,7 +138,7 @@ def _add_material(stage: Any) -> None:
     texture.CreateIdAttr("UsdUVTexture")
     reader.CreateIdAttr("UsdPrimvarReader_float2")
     reader.CreateInput("varname", types.String).Set("st")
-    texture.CreateInput("file", types.Asset).Set(_IMAGE)
+    texture.CreateInput("file", types.Asset).Set(f"./{_IMAGE}")
     texture.CreateInput("sourceColorSpace", types.Token).Set("sRGB")
     texture.CreateInput("wrapS", types.Token).Set("clamp")
     texture.CreateInput("wrapT", types.Token).Set("clamp")
