@@ -1,4 +1,4 @@
-"""The viewer: an avatar in the browser, drawn by this program, with controls for its face and a player for a track."""
+"""The viewer: an avatar in the browser, drawn by this program, with panels that drive, direct, compare and share it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from studio.avatar import Avatar
 from studio.codes import CodeTrack
 from studio.errors import StudioError
 from studio.logs import say
-from viewer.controls import pose_dials
+from viewer.desk import Desk, build_tabs
+from viewer.footage import Footage
 from viewer.gallery import Gallery
-from viewer.panels.dial_board import DialBoard
-from viewer.panels.face import FacePanel
-from viewer.panels.look import LookPanel
-from viewer.panels.play import PlayPanel
+from viewer.help import Help
+from viewer.pages import Pages
 from viewer.server import address, open_server
 from viewer.session import Scene, Session
 from viewer.stage import Stage
+from viewer.subject import Subject
+from viewer.transport import Reel, Transport
 from viewer.views import Viewpoints
 
 _BRAND = (96, 140, 190)
+_PANEL_PIXELS = 360
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,21 @@ class ViewerConfig:
 
     Args:
         port: listen there; None for the first free port from 8080 on.
-        host: listen on this address only. Anything but 127.0.0.1 lets other machines see and move the avatar.
+        host: listen on this address only. Anything but this machine's own needs the token of the printed link.
         size: greatest width or height in pixels of a picture; browsers enlarge it where their window is larger.
         backdrop: sRGB colour, 0..255, behind the avatar.
+        dark: whether pages begin dark.
+        folder: nothing outside of it is read or written for a browser.
+        window: show it in a window of its own instead of a browser.
     """
 
     port: int | None = None
     host: str = "127.0.0.1"
     size: int = 1080
     backdrop: tuple[int, int, int] = (104, 108, 116)
+    dark: bool = True
+    folder: Path = Path()
+    window: bool = False
 
     def __post_init__(self) -> None:
         if self.size < 64:
@@ -50,31 +58,37 @@ class ViewerConfig:
             raise StudioError("the viewer's backdrop is no colour", got=self.backdrop, expected="three levels 0..255")
 
 
-def view(avatar: Path | Avatar, track: CodeTrack | None = None, config: ViewerConfig | None = None) -> None:
-    """Show an avatar in the browser until Ctrl-C.
+def view(shown: Path | Avatar | Subject, track: CodeTrack | None = None, config: ViewerConfig | None = None) -> None:
+    """Show an avatar in the browser, or in a window, until Ctrl-C.
 
     Args:
-        avatar: a folder made by training, or any avatar.
+        shown: a folder made by training, any avatar, or an avatar with what belongs to it.
         track: codes to play, in the avatar's code space and world.
         config: where it is served.
 
     Raises:
         StudioError: the folder is no avatar, the track is of another code space, or the port is taken.
     """
+    config = config or ViewerConfig()
     try:
-        with Viewer(_loaded(avatar), track, config) as viewer:
+        with Viewer(_loaded(shown), track, config) as viewer:
             say(f"the viewer runs at {viewer.url} (Ctrl-C ends it)")
-            threading.Event().wait()
+            if config.window:
+                from viewer.window import show_window
+
+                show_window(viewer.url)
+            else:
+                threading.Event().wait()
     except KeyboardInterrupt:
         say("viewer ended")
 
 
-def _loaded(avatar: Path | Avatar) -> Avatar:
-    if not isinstance(avatar, Path):
-        return avatar
+def _loaded(shown: Path | Avatar | Subject) -> Avatar | Subject:
+    if not isinstance(shown, Path):
+        return shown
     from recon.avatars import load_avatar
 
-    return load_avatar(avatar)
+    return Subject(load_avatar(shown), shown.parent.name, folder=shown)
 
 
 class Viewer:
@@ -84,37 +98,46 @@ class Viewer:
         StudioError: the track is of another code space, or the port is taken.
     """
 
-    def __init__(self, avatar: Avatar, track: CodeTrack | None = None, config: ViewerConfig | None = None) -> None:
+    def __init__(
+        self, shown: Avatar | Subject, track: CodeTrack | None = None, config: ViewerConfig | None = None
+    ) -> None:
         self._config = config or ViewerConfig()
-        if track is not None:
-            avatar.space.require(track.codes.space, "the track")
-        self._avatar = avatar
-        self._viewpoints = Viewpoints.of(avatar)
-        self._session = Session(Scene(avatar.codes, self._config.backdrop))
-        self._server = open_server(self._config.host, self._config.port, "Head avatar")
-        stage = Stage(avatar, self._viewpoints)
-        limits = self._viewpoints.orbit_limits
-        self._gallery = Gallery(self._server, self._session, stage, self._config.size, limits)
-        self._boards: list[DialBoard] = []
-        self._player: PlayPanel | None = None
+        subject = shown if isinstance(shown, Subject) else Subject(shown)
+        avatar, reel = subject.avatar, Reel(track) if track is not None else subject.reel
+        if reel is not None:
+            avatar.space.require(reel.track.codes.space, "the track")
+        footage = None if subject.capture is None else Footage(subject.capture)
+        viewpoints = Viewpoints.of(avatar)
+        if subject.capture is not None:
+            viewpoints = viewpoints.with_cameras(subject.capture.cameras)
+        session = Session(Scene(avatar.codes, self._config.backdrop, mode=subject.mode))
+        self._server = open_server(self._config.host, self._config.port, subject.name or "Head avatar")
+        stage = Stage(avatar, viewpoints, footage, subject.rival, subject.head)
+        pages = Pages(self._server)
+        gallery = Gallery(self._server, session, stage, self._config.size, viewpoints.orbit_limits)
+        transport = Transport(session, reel)
+        folder = self._config.folder
+        self._desk = Desk(self._server, session, subject, stage, gallery, viewpoints, transport, pages, folder)
         self._place_first_camera()
-        self._build_panels(track)
+        self._build()
 
     @property
     def url(self) -> str:
         """Where a browser finds it."""
-        return address(self._config.host, self._server.get_port())
+        return address(self._config.host, self._server.get_port(), self._server.gate.token)
 
     def redraw(self) -> None:
         """The avatar itself has changed: new pictures for everybody."""
-        self._gallery.redraw()
+        self._desk.gallery.redraw()
 
     def close(self) -> None:
         """Stop playing, rendering and serving; browsers see the connection end."""
-        if self._player is not None:
-            self._player.close()
-        self._gallery.close()
+        for closer in reversed(self._desk.closers):
+            closer()
+        self._desk.transport.close()
+        self._desk.gallery.close()
         self._server.stop()
+        self._desk.pages.close()
 
     def __enter__(self) -> Viewer:
         return self
@@ -123,55 +146,31 @@ class Viewer:
         self.close()
 
     def _place_first_camera(self) -> None:
-        points, first = self._viewpoints, self._server.initial_camera
-        from_capture = self._avatar.background is not None
+        points, first = self._desk.viewpoints, self._server.initial_camera
+        from_capture = self._desk.avatar.background is not None or self._desk.stage.footage is not None
         place = points.capture if from_capture else points.front
         first.position, first.look_at, first.up = (value.numpy() for value in (place.position, place.target, place.up))
         first.fov = points.capture_fov(1.0) if from_capture else points.front_fov
 
-    def _build_panels(self, track: CodeTrack | None) -> None:
-        server, session = self._server, self._session
-        server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=_BRAND)
-        server.gui.main_panel.dock_right()
-        if len(self._avatar.space):
-            reset = server.gui.add_button("Reset all", color="gray", hint="Expression and pose as they rest (R)")
-            reset.on_click(lambda _: self._reset())
-        tabs = server.gui.add_tab_group()
-        if track is not None:
-            with tabs.add_tab("Play", viser.Icon.PLAYER_PLAY):
-                self._player = PlayPanel(server, session, track, self._show_dials)
-        if len(self._avatar.space):
-            with tabs.add_tab("Face", viser.Icon.MOOD_SMILE):
-                self._boards.append(FacePanel(server, session, self._avatar.code_range, self._pause).board)
-            with tabs.add_tab("Pose", viser.Icon.ROTATE):
-                self._boards.append(DialBoard(server, session, pose_dials(session.rest), ("Head", "Neck"), self._pause))
-        with tabs.add_tab("Look", viser.Icon.EYE):
-            has_footage = self._avatar.background is not None
-            look = LookPanel(server, session, self._gallery, self._viewpoints, has_footage)
-        if has_footage:
-            server.on_client_connect(look.fit_capture)
-        self._add_shortcuts(look)
-
-    def _add_shortcuts(self, look: LookPanel) -> None:
-        """Keys for what is done most; they also stand in the browser's command palette."""
-        add = self._server.gui.add_command
-        add("Look from the front", hotkey="F").on_trigger(lambda event: look.to_front(event.client))
-        add("Look from the capture's camera", hotkey="C").on_trigger(lambda event: look.to_capture(event.client))
-        add("Save picture", hotkey="P").on_trigger(lambda event: look.save_picture(event.client))
-        add("Reset all", hotkey="R").on_trigger(lambda _: self._reset())
-        if self._player is not None:
-            player = self._player
-            add("Play or pause", hotkey="space").on_trigger(lambda _: player.toggle())
-
-    def _show_dials(self) -> None:
-        for board in self._boards:
-            board.show()
-
-    def _pause(self) -> bool:
-        """Stop a track that plays, so that a person can take over; says whether one did."""
-        return self._player is not None and self._player.pause()
+    def _build(self) -> None:
+        desk = self._desk
+        configure_theme(desk.gui, dark=self._config.dark)
+        desk.gui.main_panel.dock_right()
+        desk.gui.main_panel.set_width(_PANEL_PIXELS)
+        if len(desk.avatar.space):
+            reset = desk.gui.add_button("Reset all", color="gray", hint="Expression and pose as they rest (R)")
+            desk.click(reset, lambda _: self._reset())
+            desk.command("Reset all", "R", lambda _: self._reset())
+        build_tabs(desk)
+        Help(desk, dark=self._config.dark)
 
     def _reset(self) -> None:
-        self._pause()
-        self._session.pose(lambda _: self._session.rest)
-        self._show_dials()
+        session = self._desk.session
+        session.take_over()
+        session.pose(lambda _: session.rest)
+        session.follow()
+
+
+def configure_theme(gui: viser.GuiApi, *, dark: bool) -> None:
+    """The look of the controls, in one browser or in all."""
+    gui.configure_theme(dark_mode=dark, show_logo=False, show_share_button=False, brand_color=_BRAND)

@@ -19,6 +19,8 @@ from viewer.views import View
 _DRAFT_QUALITY, _FULL_QUALITY = 88, 95  # JPEG
 _READOUT_SECONDS = 0.25
 _REPORT_SECONDS = 10.0
+_FIRST_DELAY = 0.06
+_DISPLAY_SECONDS = 0.03  # decoding and the next frame of the screen
 
 
 class Gallery:
@@ -42,6 +44,7 @@ class Gallery:
         self._orbit_limits = orbit_limits
         self._readouts: dict[int, Readout] = {}
         self._presence = threading.Lock()  # nobody leaves between being found present and being served
+        self._delays: dict[int, float] = {}  # seconds from a change to its picture on the way, smoothed
         self._reported_at = -_REPORT_SECONDS
         self._worker = RenderWorker(self._report)
         session.on_change(self.redraw)
@@ -52,6 +55,14 @@ class Gallery:
         """The scene has changed: new pictures for everybody."""
         for client in self._server.get_clients().values():
             self._ask(client)
+
+    def delay(self, client: viser.ClientHandle) -> float:
+        """Seconds, about, from a change of the scene until a browser shows it, but for the way there."""
+        return self._delays.get(client.client_id, _FIRST_DELAY) + _DISPLAY_SECONDS
+
+    def snapshot(self, client: viser.ClientHandle) -> Shot | None:
+        """What a browser shows now; None while its window has no area."""
+        return self._shot(client)
 
     def save_picture(self, client: viser.ClientHandle) -> None:
         """Send a browser its view at full resolution, as a PNG file to save."""
@@ -79,6 +90,7 @@ class Gallery:
     def _forget(self, client: viser.ClientHandle) -> None:
         with self._presence:
             self._readouts.pop(client.client_id, None)
+            self._delays.pop(client.client_id, None)
             self._worker.cancel(client.client_id)
             self._worker.cancel(("picture", client.client_id))
 
@@ -113,6 +125,9 @@ class Gallery:
             return
         quality = _DRAFT_QUALITY if picture.is_draft else _FULL_QUALITY
         client.scene.set_background_image(picture.image, format="jpeg", jpeg_quality=quality)
+        if picture.is_draft:
+            known = self._delays.get(client.client_id, picture.seconds)
+            self._delays[client.client_id] = known + 0.1 * (picture.seconds - known)
         readout.count(picture)
 
     def _report(self, error: Exception) -> None:

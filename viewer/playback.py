@@ -73,6 +73,13 @@ class Clock:
     def with_looping(self, is_looping: bool, now: float) -> Clock:
         return replace(self._at(now), is_looping=is_looping)
 
+    def loaded(self, frames: int, fps: float, now: float, *, keep_place: bool) -> Clock:
+        """Of another track: standing at its start, or as far into it, in seconds, as into this one."""
+        if not keep_place:
+            return replace(self, frames=frames, fps=fps, is_playing=False, position=0.0, since=now)
+        position = min(self.position_at(now) / self.fps * fps, frames - 1.0)
+        return replace(self, frames=frames, fps=fps, position=position, since=now)
+
     def _at(self, now: float) -> Clock:
         return replace(self, position=self.position_at(now), since=now)
 
@@ -116,6 +123,11 @@ class Player:
     def seek(self, frame: int) -> None:
         """Go to a frame and show it."""
         self._set(lambda now: self._clock.sought(frame, now))
+        self._show_frame()
+
+    def load(self, frames: int, fps: float, *, keep_place: bool = False) -> None:
+        """Another track: from its start, standing, or on from where the last one is, in seconds."""
+        self._set(lambda now: self._clock.loaded(frames, fps, now, keep_place=keep_place))
         self._show_frame()
 
     def set_speed(self, speed: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import warnings
 
@@ -10,13 +11,20 @@ import viser
 
 from studio.errors import StudioError
 from studio.logs import say
+from viewer.gate import LOOPBACK, Gate, guarded
 
 _FIRST_PORT = 8080
 _PORTS_TRIED = 100
 
 
 class LocalServer(viser.ViserServer):
-    """A viser server that never opens a tunnel: a browser could otherwise ask it to publish the avatar."""
+    """A viser server behind a gate that never opens a tunnel: a browser could otherwise ask it to publish the avatar.
+
+    Attributes:
+        gate: who may come in.
+    """
+
+    gate: Gate
 
     def request_share_url(self, verbose: bool = True) -> None:
         """Refuse: the viewer is served where the user asked for it, and nowhere else."""
@@ -41,18 +49,21 @@ def open_server(host: str, port: int | None, label: str) -> LocalServer:
     warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
     # viser prints a banner, and a line when it stops; the viewer says the one line that matters itself.
     rich.get_console().quiet = True
-    server = LocalServer(host=host, port=chosen, label=label, verbose=False)
+    gate = Gate(None if host in LOOPBACK else secrets.token_urlsafe(18))
+    with guarded(gate):
+        server = LocalServer(host=host, port=chosen, label=label, verbose=False)
+    server.gate = gate
     if chosen and server.get_port() != chosen:  # taken by another program since it was tried
         server.stop()
         raise _taken(chosen, "another program took it just now")
     return server
 
 
-def address(host: str, port: int) -> str:
+def address(host: str, port: int, token: str | None = None) -> str:
     """What to type into a browser."""
-    if host in ("0.0.0.0", "::", ""):
-        return f"http://{socket.gethostname()}:{port}"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    name = socket.gethostname() if host in ("0.0.0.0", "::", "") else host
+    base = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    return base if token is None else f"{base}/?token={token}"
 
 
 def _free_port(host: str) -> int:

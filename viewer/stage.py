@@ -1,22 +1,28 @@
-"""One finished picture: the avatar from a view, over its own footage's background or a studio backdrop."""
+"""One finished picture: the avatar from a view, over its own footage's background or a studio backdrop, alone or beside
+the footage or a second avatar."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from studio.avatar import Avatar
 from studio.cameras import Camera
-from studio.codes import Codes
+from studio.heads.model import HeadModel
 from studio.media.images import to_uint8
-from viewer.session import Color, Scene
+from viewer.footage import Footage
+from viewer.modes import Sight, paint
+from viewer.overlays import draw_overlays
+from viewer.session import Color, Scene, Split
 from viewer.views import View, Viewpoints
 
 # Brightness of what surrounds a footage that does not fill the window, relative to the backdrop.
 _SURROUND = 0.3
+_SEAM = (245, 245, 245)
 
 
 @dataclass(frozen=True)
@@ -37,35 +43,122 @@ class Shot:
 
 
 class Stage:
-    """Draws shots of one avatar."""
+    """Draws shots of one avatar.
 
-    def __init__(self, avatar: Avatar, viewpoints: Viewpoints) -> None:
-        self._avatar = avatar
+    Args:
+        avatar: whose.
+        viewpoints: of the avatar and of the capture's cameras.
+        footage: the capture's pictures, or None.
+        rival: a second avatar, or None.
+        head: the tracked person's mesh, for overlays, or None.
+    """
+
+    def __init__(
+        self,
+        avatar: Avatar,
+        viewpoints: Viewpoints,
+        footage: Footage | None = None,
+        rival: Avatar | None = None,
+        head: HeadModel | None = None,
+    ) -> None:
+        self.avatar = avatar
+        self._head = head
+        self.rival = rival
+        self.footage = footage
         self._viewpoints = viewpoints
 
     @torch.no_grad()
     def draw(self, shot: Shot, scale: float = 1.0) -> np.ndarray:
         """The picture [H, W, 3] uint8 at ``scale`` times the size of the shot."""
         width, height = (max(round(size * scale), 1) for size in (shot.width, shot.height))
-        scene, footage = shot.scene, self._avatar.background
-        if scene.with_footage and footage is not None and shot.view.is_from(self._viewpoints.capture):
-            return self._as_recorded(scene, footage, width, height)
-        return self._over(shot.view.camera(width, height), scene.codes, backdrop(scene.backdrop, width, height))
-
-    def _as_recorded(self, scene: Scene, footage: Tensor, width: int, height: int) -> np.ndarray:
-        """Exactly the image of the avatar's own camera, as large as the window holds, on a plain surround."""
-        camera = self._viewpoints.camera
-        fit = min(width / camera.width, height / camera.height)
-        inner = camera.resized(max(round(camera.width * fit), 1), max(round(camera.height * fit), 1))
-        picture = np.empty((height, width, 3), dtype=np.uint8)
-        picture[:] = to_uint8(np.array(scene.backdrop) / 255.0 * _SURROUND)
-        top, left = (height - inner.height) // 2, (width - inner.width) // 2
-        image = self._over(inner, scene.codes, _resized(footage, inner.width, inner.height))
-        picture[top : top + inner.height, left : left + inner.width] = image
+        split = shot.scene.split
+        if not self._can_split(split, shot.view):
+            return self._picture(self.avatar, shot, width, height)
+        if split.layout == "side":
+            left = width // 2
+            first = self._picture(self.avatar, shot, max(left, 1), height)
+            picture = np.concatenate((first, self._other(split, shot, width - len(first[0]), height)), axis=1)
+        else:
+            left = round(width * split.at)
+            picture = self._picture(self.avatar, shot, width, height)
+            picture[:, left:] = self._other(split, shot, width, height)[:, left:]
+        picture[:, max(left - 1, 0) : left + 1] = _SEAM
         return picture
 
-    def _over(self, camera: Camera, codes: Codes, behind: Tensor) -> np.ndarray:
-        return self._avatar.render(camera, codes).pixels(behind)[0]
+    def seat(self, view: View) -> int | None:
+        """The capture's camera that a view is from; -1 for the avatar's own; None for neither."""
+        if view.is_from(self._viewpoints.capture):
+            return -1
+        return next((i for i, place in enumerate(self._viewpoints.cameras) if view.is_from(place)), None)
+
+    def _can_split(self, split: Split, view: View) -> bool:
+        if split.other == "footage":
+            return self.footage is not None and self.seat(view) is not None
+        return split.other == "rival" and self.rival is not None
+
+    def _other(self, split: Split, shot: Shot, width: int, height: int) -> np.ndarray:
+        if split.other == "rival":
+            assert self.rival is not None
+            return self._picture(self.rival, shot, width, height)
+        seat = self.seat(shot.view)
+        assert seat is not None
+        assert self.footage is not None
+        camera = self._camera(seat)
+        truth = self._truth(shot.scene.frame, seat)
+        assert truth is not None
+        return self._framed(to_uint8(_resized(truth, *_inner(camera, width, height)).numpy()), shot, width, height)
+
+    def _picture(self, avatar: Avatar, shot: Shot, width: int, height: int) -> np.ndarray:
+        """An avatar alone."""
+        scene, seat = shot.scene, self.seat(shot.view)
+        behind = None if seat is None else self._behind(seat)
+        if seat is None or not scene.with_footage or (behind is None and self.footage is None):
+            camera = shot.view.camera(width, height)
+            return self._painted(avatar, scene, camera, backdrop(scene.backdrop, width, height), None)
+        camera = self._camera(seat)
+        inner = camera.resized(*_inner(camera, width, height))
+        size = (inner.width, inner.height)
+        back = backdrop(scene.backdrop, *size) if behind is None else _resized(behind, *size)
+        truth = self._truth(scene.frame, seat)
+        filmed = None if truth is None else _resized(truth, *size)
+        return self._framed(self._painted(avatar, scene, inner, back, filmed), shot, width, height)
+
+    def _painted(
+        self, avatar: Avatar, scene: Scene, camera: Camera, behind: Tensor, truth: Tensor | None
+    ) -> np.ndarray:
+        codes = scene.codes
+        if codes.space.hash != avatar.space.hash:  # a second avatar of another space only turns along
+            codes = replace(avatar.codes, head_to_world=codes.head_to_world)
+        image = paint(scene.mode, Sight(avatar, camera, codes, behind, truth))
+        if not scene.overlays or self._head is None:
+            return image
+        return draw_overlays(image, scene.overlays, self._head, camera, scene.codes)
+
+    def _framed(self, image: np.ndarray, shot: Shot, width: int, height: int) -> np.ndarray:
+        """An image in the middle of a plain surround."""
+        picture = np.empty((height, width, 3), dtype=np.uint8)
+        picture[:] = to_uint8(np.array(shot.scene.backdrop) / 255.0 * _SURROUND)
+        rows, columns = image.shape[:2]
+        top, left = (height - rows) // 2, (width - columns) // 2
+        picture[top : top + rows, left : left + columns] = image
+        return picture
+
+    def _camera(self, seat: int) -> Camera:
+        """A seat's camera: the avatar's own, or the capture's."""
+        if seat < 0 or self.footage is None:
+            return self._viewpoints.camera
+        return self.footage.camera(seat)
+
+    def _behind(self, seat: int) -> Tensor | None:
+        if seat < 0 or self.footage is None:
+            return self.avatar.background
+        return self.footage.background(seat)
+
+    def _truth(self, frame: int, seat: int) -> Tensor | None:
+        """What the camera filmed; the avatar's own camera is the capture's that stands where it does, or its first."""
+        if self.footage is None:
+            return None
+        return self.footage.image(frame, self._viewpoints.own_camera if seat < 0 else seat)
 
 
 def backdrop(color: Color, width: int, height: int) -> Tensor:
@@ -78,9 +171,15 @@ def backdrop(color: Color, width: int, height: int) -> Tensor:
     return (torch.tensor(color) / 255.0 * falloff[..., None]).clamp(max=1.0)
 
 
+def _inner(camera: Camera, width: int, height: int) -> tuple[int, int]:
+    """Width and height of a camera's image, as large as a window holds it."""
+    fit = min(width / camera.width, height / camera.height)
+    return max(round(camera.width * fit), 1), max(round(camera.height * fit), 1)
+
+
 def _resized(image: Tensor, width: int, height: int) -> Tensor:
     if tuple(image.shape[:2]) == (height, width):
         return image
-    batch = image.permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(batch, (height, width), mode="bilinear", antialias=True)
-    return resized[0].permute(1, 2, 0)
+    shrinks = width < image.shape[1]
+    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return torch.from_numpy(cv2.resize(image.numpy(), (width, height), interpolation=mode))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -87,12 +87,23 @@ class Viewpoints:
         front_fov: vertical field of view there, radians.
         capture: where the avatar's own camera stands, looking along the middle of its image.
         camera: the avatar's own camera, whose principal point may be anywhere.
+        cameras: where the cameras of the capture stand, where one is open.
+        own_camera: which of them is the avatar's own.
     """
 
     front: Place
     front_fov: float
     capture: Place
     camera: Camera
+    cameras: tuple[Place, ...] = ()
+    own_camera: int = 0
+
+    def with_cameras(self, cameras: Camera) -> Viewpoints:
+        """The same with the cameras of a capture, each looking at where the avatar is as far away as for its own."""
+        depth = float((self.capture.position - self.capture.target).norm())
+        places = tuple(_along_image_center(cameras[index], depth) for index in range(len(cameras)))
+        own = (cameras.viewmats - self.camera.viewmats[0]).abs().amax((1, 2)).argmin()
+        return replace(self, cameras=places, own_camera=int(own))
 
     @staticmethod
     @torch.no_grad()

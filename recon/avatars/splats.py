@@ -123,6 +123,10 @@ class SplatAvatar:
         sh0 = (local.colors - 0.5) / _SH0
         return Splats(means, quats, local.scales, local.opacities, sh0[:, None, :])
 
+    def regions(self) -> tuple[Tensor, tuple[str, ...]]:
+        """The part of the head [N] on which each Gaussian hangs, and the names of the parts."""
+        return self.head.face_region[self.binding.faces], self.head.region_names
+
     def save(self, folder: Path, manifest: Manifest, bits: int = 32) -> None:
         """Write an avatar folder; ``manifest`` brings provenance (parents, seed, licence, consent).
 

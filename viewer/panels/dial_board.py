@@ -82,7 +82,8 @@ class DialBoard:
 
     def _add_slider(self, server: viser.ViserServer, dial: Dial) -> None:
         value = dial.shown(self._session.scene.codes)
-        slider = server.gui.add_slider(dial.label, dial.low, dial.high, dial.step, value, hint=dial.hint)
+        marks = None if dial.seen is None else tuple(sorted({round(dial.limited(end), 3) for end in dial.seen}))
+        slider = server.gui.add_slider(dial.label, dial.low, dial.high, dial.step, value, marks=marks, hint=dial.hint)
         self._sliders[dial.name] = slider
 
         @slider.on_update

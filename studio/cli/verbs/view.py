@@ -1,4 +1,4 @@
-"""``studio view``: an avatar in the browser."""
+"""``studio view``: avatars, runs, captures, splats and tracks in the browser."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ from studio.cli.config import Config
 
 def run(config: Config) -> None:
     """Serve the viewer until Ctrl-C."""
-    from recon.avatars import load_avatar
-    from studio.codes import CodeTrack
-    from viewer.app import ViewerConfig, view
+    from dataclasses import replace
 
-    track = config.optional_path("track")
-    avatar = load_avatar(config.path("avatar"), config.text("kernels"), config.get("gaussians", int | None))
+    from viewer.app import ViewerConfig, view
+    from viewer.opening import Request, open_subject
+
+    names = ("avatar", "run", "capture", "splats", "track", "compare")
+    paths = {name: config.optional_path(name) for name in names}
+    settings = ViewerConfig(
+        config.get("port", int | None),
+        config.text("host"),
+        config.get("size", int),
+        dark=config.flag("dark"),
+        folder=config.path("project"),
+        window=config.flag("window"),
+    )
+    subject = open_subject(
+        Request(**paths, kernels=config.text("kernels"), gaussians=config.get("gaussians", int | None))
+    )
     fps = config.get("fps", float | None)
     if fps is not None:
         from recon.detail import level_for_rate
 
-        avatar = level_for_rate(avatar, fps, config.get("size", int))
-    settings = ViewerConfig(config.get("port", int | None), config.text("host"), config.get("size", int))
-    view(avatar, CodeTrack.load(track) if track else None, settings)
+        subject = replace(subject, avatar=level_for_rate(subject.avatar, fps, settings.size))
+    view(subject, None, settings)
