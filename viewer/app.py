@@ -114,7 +114,7 @@ class Viewer:
         self._server = open_server(self._config.host, self._config.port, subject.name or "Head avatar")
         stage = Stage(avatar, viewpoints, footage, subject.rival, subject.head)
         pages = Pages(self._server)
-        gallery = Gallery(self._server, session, stage, self._config.size, viewpoints.orbit_limits)
+        gallery = Gallery(self._server, pages, session, stage, self._config.size, viewpoints.orbit_limits)
         transport = Transport(session, reel)
         folder = self._config.folder
         self._desk = Desk(self._server, session, subject, stage, gallery, viewpoints, transport, pages, folder)

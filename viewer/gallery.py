@@ -11,6 +11,8 @@ import numpy as np
 import viser
 
 from studio.logs import say
+from viewer.arrivals import Arrivals
+from viewer.pages import Pages
 from viewer.renderer import Picture, RenderWorker, Request
 from viewer.session import Session
 from viewer.stage import Shot, Stage
@@ -20,7 +22,7 @@ _DRAFT_QUALITY, _FULL_QUALITY = 88, 95  # JPEG
 _READOUT_SECONDS = 0.25
 _REPORT_SECONDS = 10.0
 _FIRST_DELAY = 0.06
-_DISPLAY_SECONDS = 0.03  # decoding and the next frame of the screen
+_DISPLAY_SECONDS = 0.03  # of a page that does not answer: decoding and the next frame of the screen
 
 
 class Gallery:
@@ -28,6 +30,7 @@ class Gallery:
 
     Args:
         server: whose clients are served.
+        pages: their pages.
         session: the scene.
         stage: draws it.
         size: greatest width or height of a picture in pixels.
@@ -35,9 +38,17 @@ class Gallery:
     """
 
     def __init__(
-        self, server: viser.ViserServer, session: Session, stage: Stage, size: int, orbit_limits: tuple[float, float]
+        self,
+        server: viser.ViserServer,
+        pages: Pages,
+        session: Session,
+        stage: Stage,
+        size: int,
+        orbit_limits: tuple[float, float],
     ) -> None:
         self._server = server
+        self._pages = pages
+        self._arrivals: dict[int, Arrivals] = {}
         self._session = session
         self._stage = stage
         self._size = size
@@ -57,8 +68,10 @@ class Gallery:
             self._ask(client)
 
     def delay(self, client: viser.ClientHandle) -> float:
-        """Seconds, about, from a change of the scene until a browser shows it, but for the way there."""
-        return self._delays.get(client.client_id, _FIRST_DELAY) + _DISPLAY_SECONDS
+        """Seconds, about, from a change of the scene until a browser shows it."""
+        arrivals = self._arrivals.get(client.client_id)
+        way = _DISPLAY_SECONDS if arrivals is None else arrivals.delay
+        return self._delays.get(client.client_id, _FIRST_DELAY) + way
 
     def snapshot(self, client: viser.ClientHandle) -> Shot | None:
         """What a browser shows now; None while its window has no area."""
@@ -80,9 +93,13 @@ class Gallery:
 
     def close(self) -> None:
         self._worker.close()
+        for arrivals in list(self._arrivals.values()):
+            arrivals.close()
 
     def _welcome(self, client: viser.ClientHandle) -> None:
         self._readouts[client.client_id] = Readout(client)
+        key = client.client_id
+        self._arrivals[key] = Arrivals(client, self._pages, lambda full: self._worker.hold(key, held=full))
         client.camera.min_orbit_distance, client.camera.max_orbit_distance = self._orbit_limits
         client.camera.on_update(lambda _: self._ask(client))
         self._ask(client)
@@ -91,6 +108,9 @@ class Gallery:
         with self._presence:
             self._readouts.pop(client.client_id, None)
             self._delays.pop(client.client_id, None)
+            arrivals = self._arrivals.pop(client.client_id, None)
+            if arrivals is not None:
+                arrivals.close()
             self._worker.cancel(client.client_id)
             self._worker.cancel(("picture", client.client_id))
 
@@ -125,6 +145,9 @@ class Gallery:
             return
         quality = _DRAFT_QUALITY if picture.is_draft else _FULL_QUALITY
         client.scene.set_background_image(picture.image, format="jpeg", jpeg_quality=quality)
+        arrivals = self._arrivals.get(client.client_id)
+        if arrivals is not None:
+            arrivals.sent()
         if picture.is_draft:
             known = self._delays.get(client.client_id, picture.seconds)
             self._delays[client.client_id] = known + 0.1 * (picture.seconds - known)

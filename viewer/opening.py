@@ -25,6 +25,7 @@ from viewer.mesh_avatar import NOTHING, HeadAvatar
 from viewer.subject import Subject
 from viewer.transport import Reel
 
+
 @dataclass(frozen=True)
 class Request:
     """What to open; each may be missing.

@@ -79,6 +79,7 @@ class _Slot:
     pace: Pace = field(default_factory=Pace)
     is_drafted: bool = False
     is_done: bool = False
+    is_held: bool = False
 
 
 class RenderWorker:
@@ -108,6 +109,14 @@ class RenderWorker:
                 slot.request, slot.asked_at = request, time.monotonic()
                 slot.is_drafted = slot.is_done = False
             self._changed.notify()
+
+    def hold(self, key: Hashable, *, held: bool) -> None:
+        """Draw nothing for a requester that has not seen what it was sent, or go on."""
+        with self._changed:
+            slot = self._slots.get(key)
+            if slot is not None:
+                slot.is_held = held
+                self._changed.notify()
 
     def cancel(self, key: Hashable) -> None:
         """Forget a requester."""
@@ -141,7 +150,7 @@ class RenderWorker:
         with self._changed:
             while not self._is_closed:
                 now = time.monotonic()
-                waiting = {key: slot for key, slot in self._slots.items() if not slot.is_done}
+                waiting = {key: slot for key, slot in self._slots.items() if not (slot.is_done or slot.is_held)}
                 unseen = [key for key, slot in waiting.items() if not slot.is_drafted]
                 resting = [key for key, slot in waiting.items() if now - slot.asked_at >= self._rest_seconds]
                 if unseen or resting:

@@ -106,7 +106,7 @@ class _SoundLink:
             rate=clock.speed,
             length=clock.frames / clock.fps,
             loops=clock.is_looping,
-            delay=self._desk.gallery.delay(client) + page.delay,
+            delay=self._desk.gallery.delay(client),
         )
 
 
