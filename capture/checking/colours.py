@@ -7,8 +7,9 @@ import numpy as np
 
 from capture.checking.evidence import Evidence
 from capture.checking.face_points import INDICES, NORMALS, PLACES, SKIN, similarity
-from capture.checking.geometry import meet, model_of, sightings
+from capture.checking.sightings import meet, sightings
 from capture.colour import to_linear
+from capture.triangulation import model_of
 
 _MOMENTS = 4
 _SAMPLE = 0.015  # of the face's size: radius of what is averaged
@@ -20,7 +21,7 @@ def skin_colours(evidence: Evidence) -> tuple[np.ndarray, np.ndarray] | None:
     seen = sightings(evidence)
     if seen is None:
         return None
-    model = model_of(evidence)
+    model = model_of(evidence.capture.cameras)
     points, _ = meet(model, seen)
     places = points.reshape(*seen.shape, 3)
     rows = np.unique(np.linspace(0, len(seen.moments) - 1, _MOMENTS).round().astype(int))

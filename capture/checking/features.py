@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from capture.checking.evidence import Evidence
-from capture.checking.geometry import epipolar_distances, model_of
+from capture.checking.geometry import epipolar_distances
 from capture.sparse_points import detect_features, match_features, neighbour_pairs
+from capture.triangulation import model_of
 from studio.logs import progress
 
 _LEAST_MATCHES, _LEAST_SHARE = 40, 0.5  # of matches that some epipolar geometry must explain, calibrated or not
@@ -26,7 +27,7 @@ def feature_pairs(evidence: Evidence) -> dict[tuple[int, int], float]:
     if len(readable) < 2:
         return {}
     features = [detect_features(capture.image(timestep, c)) for c in progress(readable, "features")]
-    model, result = model_of(evidence), {}
+    model, result = model_of(evidence.capture.cameras), {}
     for first, second in progress(neighbour_pairs(capture.cameras[readable]), "matching"):
         a, b = match_features(features[first], features[second])
         if len(a) < _LEAST_MATCHES:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from capture.checking.evidence import Evidence
-from capture.checking.geometry import Model
+from capture.triangulation import Model
 from studio.errors import StudioError
 
 _GRID = 64  # cells along each side of the space that is looked at

@@ -8,24 +8,13 @@ import numpy as np
 from capture.checking.evidence import Evidence
 from capture.checking.features import feature_pairs
 from capture.checking.finding import Figure, Finding, Matrix, Photos, Verdict, unknown
-from capture.checking.geometry import (
-    Model,
-    Sightings,
-    camera_error,
-    intrinsics_readings,
-    meet,
-    mirrored_pictures,
-    model_of,
-    overall_error,
-    pair_errors,
-    pose_readings,
-    sightings,
-    smallest_correction,
-    world_face,
-)
+from capture.checking.geometry import camera_error, overall_error, pair_errors, smallest_correction, world_face
 from capture.checking.hull import outline_errors
+from capture.checking.readings import intrinsics_readings, mirrored_pictures, pose_readings
+from capture.checking.sightings import Sightings, meet, sightings
 from capture.checking.words import listed
 from capture.checks import Check
+from capture.triangulation import Model, model_of
 
 LIMIT = 4.0  # percent of the face's size against what the others agree on: landmarks alone err by half of that
 _AGREE = 3.0
@@ -40,7 +29,7 @@ def ask(evidence: Evidence) -> Verdict:
     seen = None if evidence.no_face else sightings(evidence)
     if seen is None:
         return _by_features(evidence)
-    model = model_of(evidence)
+    model = model_of(evidence.capture.cameras)
     pairs = pair_errors(model, seen)
     figure = Matrix("Distance from epipolar lines", evidence.names, pairs, LIMIT, "% of the face's size")
     error = overall_error(model, seen)

@@ -9,21 +9,11 @@ import numpy as np
 from capture.checking.evidence import Evidence
 from capture.checking.face_points import OUTER_EYES_METRES
 from capture.checking.finding import Finding, Verdict, unknown
-from capture.checking.geometry import (
-    Model,
-    Reading,
-    Sightings,
-    WorldFace,
-    intrinsics_readings,
-    mean_error,
-    mirrored_pictures,
-    model_of,
-    overall_error,
-    pose_readings,
-    sightings,
-    world_face,
-)
+from capture.checking.geometry import WorldFace, mean_error, overall_error, world_face
+from capture.checking.readings import Reading, intrinsics_readings, mirrored_pictures, pose_readings
+from capture.checking.sightings import Sightings, sightings
 from capture.checks import Check
+from capture.triangulation import Model, model_of
 
 AGREE = 3.0  # percent of the face's size: cameras that err less agree
 _BETTER = 0.5  # another reading must halve the error
@@ -39,7 +29,7 @@ def ask(evidence: Evidence) -> Verdict:
     seen = sightings(evidence)
     if seen is None:
         return unknown("no two cameras see the face at once")
-    model = model_of(evidence)
+    model = model_of(evidence.capture.cameras)
     error = overall_error(model, seen)
     if not np.isfinite(error):
         return unknown("too few points are seen by two cameras")

@@ -5,20 +5,11 @@ import pytest
 import torch
 
 from capture.checking.face_points import PLACES, head_turn, similarity, yaw_pitch
-from capture.checking.geometry import (
-    Model,
-    Sightings,
-    camera_errors,
-    intrinsics_readings,
-    meet,
-    mirrored_pictures,
-    overall_error,
-    pair_errors,
-    pose_readings,
-    smallest_correction,
-    world_face,
-)
+from capture.checking.geometry import camera_errors, overall_error, pair_errors, smallest_correction, world_face
+from capture.checking.readings import intrinsics_readings, mirrored_pictures, pose_readings
+from capture.checking.sightings import Sightings, meet
 from capture.synthetic.rig import make_rig
+from capture.triangulation import Model
 
 
 @pytest.fixture
