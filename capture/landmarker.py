@@ -26,6 +26,7 @@ _CROP_PIXELS = 384  # the network sees 256; a little more keeps its own resampli
 # (crop side over face size, mirrored). However little two crops differ, the network's points differ by half a percent
 # of the distance of the eyes: the mean of n views has 1/sqrt(n) of this noise, and mirrored ones cancel one-sidedness.
 _VIEWS = ((2.1, False), (1.8, True), (2.5, False), (3.2, True))
+VIEWS = len(_VIEWS)
 
 
 def _mirror_order() -> np.ndarray:
@@ -133,7 +134,7 @@ class Landmarker:
         image: np.ndarray,  # [H, W, 3] uint8 sRGB
         center: np.ndarray,  # [2] pixels
         size: float,
-        views: int = len(_VIEWS),
+        views: int = VIEWS,
     ) -> Face | None:
         """The face expected about ``center`` with ``size`` pixels, at full detail: the mean over ``views`` crops.
 

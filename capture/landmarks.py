@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from capture.face_search import SAMPLES_PER_SECOND, FacePath, search_faces
-from capture.landmarker import POINTS, Face, Landmarker
+from capture.landmarker import POINTS, VIEWS, Face, Landmarker
 from studio.codes import ARKIT_CHANNELS
 from studio.errors import StudioError
 from studio.logs import progress, say
@@ -43,6 +43,12 @@ class Landmarks:
     def only(self, frames: np.ndarray) -> Landmarks:
         """A selection of the frames, by index."""
         return Landmarks(self.points[frames], self.scores[frames], self.valid[frames])
+
+    def filled(self) -> Landmarks:
+        """With every frame without a face like the nearest one that has one."""
+        known = np.flatnonzero(self.valid)
+        nearest = np.abs(np.arange(len(self))[:, None] - known).argmin(axis=1)
+        return self.only(known[nearest])
 
     def in_window(self, corner: np.ndarray, scale: float) -> Landmarks:
         """In pixels of a window with its top left at ``corner`` [2], resized by ``scale``."""
@@ -76,6 +82,7 @@ def find_landmarks(
     named: str,
     bundle: Path | None = None,
     person: int | None = None,
+    looks: int = VIEWS,
 ) -> Landmarks:
     """Find and follow one face of a clip.
 
@@ -86,6 +93,7 @@ def find_landmarks(
         named: what the clip is called in messages.
         bundle: MediaPipe's model file; found through ``studio.assets`` when not given.
         person: whose face, counted from the left side of the picture; the most prominent one when not given.
+        looks: crops of every frame whose mean is taken, 1 to 4.
 
     Raises:
         StudioError: no such face in the clip, a face too small to read, or no model bundle.
@@ -106,7 +114,8 @@ def find_landmarks(
         )
     if size < _GOOD_FACE_PIXELS:
         say(f"warning: the face in {named} is only {size:.0f} pixels high; expressions will be coarse")
-    faces = list(progress(_refined(frames(), path, bundle, 1 if person is None else 2), "landmarks", count))
+    found = _refined(frames(), path, bundle, faces=1 if person is None else 2, looks=looks)
+    faces = list(progress(found, "landmarks", count))
     valid = np.array([face is not None for face in faces])
     points = np.stack([np.zeros((POINTS, 3), np.float32) if face is None else face.points for face in faces])
     scores = np.stack([np.zeros(len(ARKIT_CHANNELS), np.float32) if face is None else face.scores for face in faces])
@@ -115,10 +124,12 @@ def find_landmarks(
     return Landmarks(points, scores, valid)
 
 
-def _refined(frames: Iterable[np.ndarray], path: FacePath, bundle: Path | None, faces: int) -> Iterator[Face | None]:
+def _refined(
+    frames: Iterable[np.ndarray], path: FacePath, bundle: Path | None, faces: int, looks: int
+) -> Iterator[Face | None]:
     """The face at full detail in every frame, in order; batches are shared by one landmarker per core.
 
-    ``faces`` is how many may stand so close that they are seen together.
+    ``faces`` is how many may stand so close that they are seen together, ``looks`` how many crops are averaged.
     """
     workers = max(min(os.cpu_count() or 1, 8), 1)
     numbered = enumerate(frames)
@@ -127,12 +138,12 @@ def _refined(frames: Iterable[np.ndarray], path: FacePath, bundle: Path | None, 
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         while batch := list(islice(numbered, _BATCH)):
             shares = [batch[worker::workers] for worker in range(workers)]
-            done = pool.map(_refine_share, landmarkers, shares, [path] * workers)
+            done = pool.map(_refine_share, landmarkers, shares, [path] * workers, [looks] * workers)
             found = {index: face for share in done for index, face in share}
             yield from (found[index] for index, _ in batch)
 
 
 def _refine_share(
-    landmarker: Landmarker, share: list[tuple[int, np.ndarray]], path: FacePath
+    landmarker: Landmarker, share: list[tuple[int, np.ndarray]], path: FacePath, looks: int
 ) -> list[tuple[int, Face | None]]:
-    return [(index, landmarker.refine(frame, *path.at(index))) for index, frame in share]
+    return [(index, landmarker.refine(frame, *path.at(index), looks)) for index, frame in share]

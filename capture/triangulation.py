@@ -1,4 +1,4 @@
-"""Where rays of several cameras meet."""
+"""Where rays of several cameras meet, and how points found so lie on known ones."""
 
 from __future__ import annotations
 
@@ -108,3 +108,28 @@ def _well_seen(rays: np.ndarray, trust: np.ndarray) -> np.ndarray:
     mean = (trust[..., None] * rays).sum(0) / np.maximum(trust.sum(0), 1e-9)[:, None]
     spread = np.where(trust > 0.05, np.linalg.norm(rays - mean, axis=-1), 0).max(0)
     return ((trust > 0.05).sum(0) >= 2) & (spread > 0.5 * _LEAST_ANGLE)
+
+
+def similarity(
+    source: np.ndarray,  # [N, 3]
+    target: np.ndarray,  # [N, 3]
+    mirrored: bool = False,
+) -> tuple[float, np.ndarray, np.ndarray, float]:
+    """Scale, rotation [3, 3] and shift [3] that take ``source`` to ``target`` with the least squares (Umeyama 1991).
+
+    Args:
+        source: points.
+        target: where they should go.
+        mirrored: allow only matrices of determinant -1 instead of +1.
+
+    Returns:
+        scale, rotation, shift, and the root mean square of what remains.
+    """
+    a, b = source - source.mean(0), target - target.mean(0)
+    u, s, vt = np.linalg.svd(b.T @ a)
+    flips = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt)) * (-1.0 if mirrored else 1.0)])
+    rotation = (u * flips) @ vt
+    scale = float((s * flips).sum() / max((a**2).sum(), 1e-12))
+    rest = b - scale * a @ rotation.T
+    shift = target.mean(0) - scale * rotation @ source.mean(0)
+    return scale, rotation, shift, float(np.sqrt((rest**2).sum(1).mean()))

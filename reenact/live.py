@@ -24,10 +24,11 @@ from torch import Tensor
 from capture.landmarker import Face
 from capture.landmarks import Landmarks
 from capture.live import FaceFollower, Picture
+from capture.tracking.faces import observe_alone
 from capture.tracking.landmark_basis import LandmarkBasis
 from capture.tracking.live import Known, follow
-from capture.tracking.observe import observe
 from capture.tracking.track import fit_landmarks
+from capture.tracking.views import Views
 from reenact.retarget import RetargetConfig, retarget
 from studio.cameras import focal_from_fov, intrinsics
 from studio.code_guard import guarded
@@ -148,9 +149,8 @@ class LiveFace:
     def _person(self, faces: list[Face], size: tuple[int, int]) -> tuple[Known, CodeRange]:
         width, height = size
         K = intrinsics(focal_from_fov(_FOV, max(width, height)), width, height)
-        landmarks = landmarks_of(faces)
-        seen, depth_points = observe(landmarks, self._basis, K)
-        fit, _, _ = fit_landmarks(self._head, self._basis, landmarks, seen, depth_points, self._fps)
+        seen = observe_alone(landmarks_of(faces), self._basis, Views.single(K))
+        fit, _, _ = fit_landmarks(self._head, self._basis, seen, self._fps)
         codes = replace(
             Codes.neutral(self._head.space, (len(faces),)),
             expression=fit.expression,

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from capture.checking.evidence import Evidence
-from capture.checking.face_points import INDICES, NORMALS, PLACES, SKIN, similarity
+from capture.checking.face_points import INDICES, NORMALS, PLACES, SKIN
 from capture.checking.sightings import meet, sightings
 from capture.colour import to_linear
-from capture.triangulation import model_of
+from capture.triangulation import model_of, similarity
 
 _MOMENTS = 4
 _SAMPLE = 0.015  # of the face's size: radius of what is averaged

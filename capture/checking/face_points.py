@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from capture.landmarker import MIRROR
+from capture.triangulation import similarity
 
 # Index: place in millimetres and normal, of the procedural head at rest (head frame: x to the subject's left, y up,
 # z out of the face).
@@ -52,31 +53,6 @@ OUTER_EYES_METRES = 0.089  # their distance in adults; a tenth more or less is u
 MIRRORED = np.array([int(np.flatnonzero(MIRROR[index] == INDICES)[0]) for index in INDICES])  # left for right
 # Image axes (x right, y down, z away) of a face that looks straight into the camera, from its head frame.
 _TO_IMAGE = np.array([1.0, -1.0, -1.0])
-
-
-def similarity(
-    source: np.ndarray,  # [N, 3]
-    target: np.ndarray,  # [N, 3]
-    mirrored: bool = False,
-) -> tuple[float, np.ndarray, np.ndarray, float]:
-    """Scale, rotation [3, 3] and shift [3] that take ``source`` to ``target`` with the least squares (Umeyama 1991).
-
-    Args:
-        source: points.
-        target: where they should go.
-        mirrored: allow only matrices of determinant -1 instead of +1.
-
-    Returns:
-        scale, rotation, shift, and the root mean square of what remains.
-    """
-    a, b = source - source.mean(0), target - target.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    flips = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt)) * (-1.0 if mirrored else 1.0)])
-    rotation = (u * flips) @ vt
-    scale = float((s * flips).sum() / max((a**2).sum(), 1e-12))
-    rest = b - scale * a @ rotation.T
-    shift = target.mean(0) - scale * rotation @ source.mean(0)
-    return scale, rotation, shift, float(np.sqrt((rest**2).sum(1).mean()))
 
 
 def head_turn(

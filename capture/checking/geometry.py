@@ -8,9 +8,9 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from capture.checking.face_points import OUTER_EYES, OUTER_EYES_METRES, PLACES, similarity
+from capture.checking.face_points import OUTER_EYES, OUTER_EYES_METRES, PLACES
 from capture.checking.sightings import SPREAD, Sightings, meet
-from capture.triangulation import Model
+from capture.triangulation import Model, similarity
 
 _AGREES = 2.5  # percent of the face's size: no further motion of a camera is asked for
 

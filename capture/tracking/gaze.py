@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ _IRIS = {"eye_left": IRIS_LEFT, "eye_right": IRIS_RIGHT}
 # On renders with known gaze, irises and scores both show too little of a turn up or down (lids hide it): 1.7 would
 # be right on average, less is nearer to the truth since it multiplies their noise too.
 _PITCH_GAIN = 1.35
+_FRONTAL = 0.6  # of the best view's trust: views whose irises count
 _CLOSED = 0.55  # eyeBlink score above which the iris is not seen
 GAZE_CHANNELS = tuple(f"eyeLook{way}{side}" for side in ("Left", "Right") for way in ("Down", "Up", "In", "Out"))
 
@@ -52,6 +55,24 @@ def find_gaze(
     times = np.arange(len(turns))
     filled = np.stack([np.interp(times, seen, turns[seen, axis]) for axis in (0, 1)], axis=1)
     return torch.from_numpy(filled).float()
+
+
+def gaze_through(
+    head: HeadModel,
+    landmarks: Sequence[Landmarks],  # of C views, T frames
+    trust: Tensor,  # [T, C]
+    fit: FaceFit,
+) -> Tensor:
+    """As ``find_gaze``, [T, 2]: the mean over the views that see the face from the front."""
+    total, weight = torch.zeros(len(trust), 2), torch.full((len(trust), 1), 1e-6)
+    front = trust.mean(0)
+    for view in torch.nonzero(front >= _FRONTAL * front.max())[:, 0].tolist():
+        frames = torch.nonzero(torch.from_numpy(landmarks[view].valid))[:, 0]
+        share = trust[frames, view, None].square() + 1e-6
+        turn = find_gaze(head, landmarks[view].only(frames.numpy()), fit.through(view)[frames])
+        total[frames] += share * turn
+        weight[frames] += share
+    return total / weight
 
 
 def _eye_turn(head: HeadModel, landmarks: Landmarks, fit: FaceFit, eye: str) -> Tensor:

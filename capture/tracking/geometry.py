@@ -27,22 +27,22 @@ def moved(
 
 
 def project(
-    points: Tensor,  # [..., 3] camera coordinates, metres
-    K: Tensor,  # [3, 3] pixels
+    points: Tensor,  # [..., N, 3] camera coordinates, metres
+    K: Tensor,  # [..., 3, 3] pixels
 ) -> Tensor:
-    """Pixels [..., 2]."""
-    return points[..., :2] / points[..., 2:] * K.diagonal()[:2] + K[:2, 2]
+    """Pixels [..., N, 2]."""
+    return points[..., :2] / points[..., 2:] * K.diagonal(dim1=-2, dim2=-1)[..., None, :2] + K[..., None, :2, 2]
 
 
 def projection_jacobian(
-    points: Tensor,  # [..., 3] camera coordinates, metres
-    K: Tensor,  # [3, 3] pixels
+    points: Tensor,  # [..., N, 3] camera coordinates, metres
+    K: Tensor,  # [..., 3, 3] pixels
 ) -> Tensor:
-    """Derivatives [..., 2, 3] of the pixel with respect to the point."""
+    """Derivatives [..., N, 2, 3] of the pixel with respect to the point."""
     x, y, z = points.unbind(-1)
     zero = torch.zeros_like(x)
-    fx, fy = K[0, 0], K[1, 1]
-    rows = (fx / z, zero, -fx * x / z**2, zero, fy / z, -fy * y / z**2)
+    fx, fy = K[..., None, 0, 0] / z, K[..., None, 1, 1] / z
+    rows = (fx, zero, -fx * x / z, zero, fy, -fy * y / z)
     return torch.stack(rows, dim=-1).unflatten(-1, (2, 3))
 
 

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from capture.landmarks import Landmarks
 from capture.tracking.face_fit import FaceFit, begin, fit_frames
+from capture.tracking.faces import observe_alone
 from capture.tracking.gaze import find_gaze, gaze_channels
 from capture.tracking.landmark_basis import LandmarkBasis
 from capture.tracking.observe import observe, with_gaze
 from capture.tracking.track import everywhere, fit_landmarks, with_torso
+from capture.tracking.views import Views
 from studio.captures import Capture
 from studio.codes import Codes, CodeTrack
 from studio.heads.model import JOINTS, HeadModel
@@ -88,8 +90,8 @@ class LiveTracker:
 
     def _everything(self, capture: Capture, landmarks: Landmarks, faces: np.ndarray) -> tuple[Codes, Known]:
         part = landmarks.only(faces)
-        seen, depth_points = observe(part, self._basis, self._K)
-        fit, _, _ = fit_landmarks(self._head, self._basis, part, seen, depth_points, self._fps)
+        seen = observe_alone(part, self._basis, Views.single(self._K))
+        fit, _, _ = fit_landmarks(self._head, self._basis, seen, self._fps)
         codes = _codes_of(self._head, fit)
         frames = [capture.frame(int(index)) for index in faces]
         pivot = _pivot(self._head, fit)
@@ -109,7 +111,7 @@ def follow(
 
     Identity, offsets and focal length are held; the torso stays where it was.
     """
-    seen, depth_points = observe(landmarks, basis, known.fit.K)
+    seen, depth_points = observe(landmarks, basis, known.fit.views)
     fit = begin(basis, seen, depth_points)
     fit = replace(fit, identity=known.fit.identity, offsets=known.fit.offsets)
     fit, _ = fit_frames(basis, seen, fit, rounds=4)
@@ -151,8 +153,12 @@ def _joined(first: Codes, second: Codes) -> Codes:
 
 
 def _joined_fit(first: FaceFit, second: FaceFit) -> FaceFit:
-    names = ("rotations", "translations", "expression")
-    return replace(first, **{name: torch.cat((getattr(first, name), getattr(second, name))) for name in names})
+    return replace(
+        first,
+        rotations=torch.cat((first.rotations, second.rotations)),
+        translations=torch.cat((first.translations, second.translations)),
+        expression=torch.cat((first.expression, second.expression)),
+    )
 
 
 def _joined_landmarks(first: Landmarks, second: Landmarks) -> Landmarks:

@@ -12,6 +12,7 @@ from torch import Tensor
 from capture.landmarks import Landmarks
 from capture.tracking.face_fit import Observation
 from capture.tracking.landmark_basis import LandmarkBasis
+from capture.tracking.views import Views
 
 _SCORE_SPREAD = 0.25  # how far a channel may be from MediaPipe's score
 # Landmarks hardly show these, and the network scores them near 0 at all times.
@@ -25,15 +26,21 @@ _GAZE_SPREAD = 0.02
 def observe(
     landmarks: Landmarks,  # frames without a face left out
     basis: LandmarkBasis,
-    K: Tensor,  # [3, 3] pixels
+    view: Views,  # of one camera
 ) -> tuple[Observation, Tensor]:
     """What is seen in T frames, and the points with MediaPipe's depth [T, N, 3] in pixels."""
     points = torch.from_numpy(landmarks.points)[:, basis.indices]
+    units = torch.tensor([float(np.median(landmarks.interocular()))])
+    trust, scores = torch.ones(len(points), 1), torch.from_numpy(landmarks.scores)
+    return Observation(points[:, None, :, :2], trust, scores, expected_spread(basis), view, units), points
+
+
+def expected_spread(basis: LandmarkBasis) -> Tensor:
+    """[E] how far expressions may be from MediaPipe's scores."""
     spread = torch.full((len(basis.space),), _SCORE_SPREAD)
     for name, value in (_UNSEEN | _WELL_SCORED).items():
         spread[basis.space.index(name)] = value
-    unit = float(np.median(landmarks.interocular()))
-    return Observation(points[..., :2], torch.from_numpy(landmarks.scores), spread, K, unit), points
+    return spread
 
 
 def with_gaze(seen: Observation, channels: Mapping[int, Tensor]) -> Observation:

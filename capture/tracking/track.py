@@ -14,17 +14,20 @@ from torch import Tensor
 
 from capture.landmarks import Landmarks, find_landmarks
 from capture.stored_images import StoredImages
-from capture.tracking.face_fit import FaceFit, Observation, begin, expression_precision, fit_frames, fit_shared
+from capture.tracking.face_fit import FaceFit, Observation, expression_precision, fit_frames, fit_shared
+from capture.tracking.faces import Faces, observe_alone, observe_rig
 from capture.tracking.gaps import fill_poses, fill_values
-from capture.tracking.gaze import find_gaze, gaze_channels
+from capture.tracking.gaze import gaze_channels, gaze_through
 from capture.tracking.landmark_basis import LandmarkBasis
-from capture.tracking.observe import observe, with_gaze
+from capture.tracking.observe import with_gaze
 from capture.tracking.patches import Patches
 from capture.tracking.steady import steady
 from capture.tracking.surface_alignment import SkinPoints, align
 from capture.tracking.torso import TorsoPictures, neck_codes, track_torso
+from capture.tracking.views import Views
 from studio.captures import Capture
 from studio.codes import Codes, CodeTrack
+from studio.errors import StudioError
 from studio.folders import content_hash, require_new
 from studio.heads.mediapipe_points import GROUPS
 from studio.heads.model import JOINTS, HeadModel
@@ -33,6 +36,7 @@ from studio.rotations import rigid, rigid_inverse
 
 _REACH_SECONDS = 0.08  # over which a face that holds still is averaged
 _CALM = 0.004  # of the distance of the eyes: noise of fitted landmarks
+_RIG_LOOKS = 2  # crops of every picture of a rig
 _FINE, _BROAD = 0.008, 0.12  # of the face's size: blurs between which the skin's detail is kept
 
 
@@ -42,14 +46,14 @@ class TrackConfig:
 
     Args:
         name: name of the track within the capture.
-        camera: index of the camera that is looked through.
+        camera: index of the camera that is looked through; all calibrated cameras together when not given.
         align: turn the head as the brightness of the skin says. Nods come out truer (synthetic truth: 0.03 instead of
             0.04 rad), lips and lids of talking faces a little less exact, so that it is for heads that move a lot.
         torso: follow shoulders and clothes (needs mattes).
     """
 
     name: str = "fitted"
-    camera: int = 0
+    camera: int | None = None
     align: bool = False
     torso: bool = True
 
@@ -68,43 +72,91 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     config = config or TrackConfig()
     folder = capture.folder / "tracks" / config.name
     require_new(folder, next=f"choose another name than {config.name}")
-    landmarks = _landmarks(capture, config.camera)
-    known = np.flatnonzero(landmarks.valid)
-    part = landmarks.only(known)
-    camera = capture.cameras[config.camera]
     basis = LandmarkBasis.of(head)
-    seen, depth_points = observe(part, basis, camera.Ks[0])
-    fit, seen, precision = fit_landmarks(head, basis, part, seen, depth_points, capture.fps)
+    faces = _look(capture, basis, config.camera)
+    fit, seen, precision = fit_landmarks(head, basis, faces, capture.fps)
     errors = reprojection(basis, seen, fit)
     say(f"landmarks explained to {errors['all']['pixels']:.2f} pixels ({errors['all']['percent']:.2f} % of the eyes)")
-    images = _images(capture, config.camera, known.tolist())
-    provenance = {"expression": "landmarks", "eyes": "irises", "head": "landmarks", "neck": "not tracked"}
+    views = "" if len(faces.cameras) == 1 else f" of {len(faces.cameras)} views"
+    provenance = {"expression": "landmarks" + views, "eyes": "irises", "head": "landmarks" + views}
+    front, known = faces.front, faces.known
+    images = _images(capture, faces.cameras[front], known.tolist())
     mismatch = None
     if config.align:
-        patches = _face_patches(images, part)
-        fit, mismatch = align(patches, SkinPoints.sample(head, fit), fit, precision)
-        # The skin tells how the head is turned; where lips and lids then are in the image, landmarks tell best.
-        fit, _ = fit_frames(basis, seen, fit, hold_turns=True)
-        fit = _calmed(basis, fit, capture.fps)
+        fit, mismatch = _aligned(head, basis, faces, seen, fit, precision, images, capture.fps)
         provenance["head"] = "landmarks, then brightness of the skin"
     codes = replace(
         Codes.neutral(head.space, (len(known),)),
         expression=fit.expression,
         head_to_world=rigid(fit.rotations, fit.translations),
     )
-    if config.torso and capture.is_matted(config.camera):
-        mattes = StoredImages(lambda index: capture.matte(index, config.camera), known.tolist())
+    provenance["neck"] = "not tracked"
+    if config.torso and capture.is_matted(faces.cameras[front]):
+        mattes = StoredImages(lambda index: capture.matte(index, faces.cameras[front]), known.tolist())
         person = head.with_identity(fit.identity)
         pivot = person.joint_positions[JOINTS.index("torso")]
-        codes, followed = with_torso(codes, images, mattes, part, pivot, camera.Ks[0])
+        in_camera = replace(codes, head_to_world=fit.views.viewmats[front] @ codes.head_to_world)
+        shown = faces.landmarks[front].filled()
+        moved, followed = with_torso(in_camera, images, mattes, shown, pivot, fit.views.Ks[front])
+        codes = replace(codes, neck_pose=moved.neck_pose, neck_translation=moved.neck_translation)
         provenance["neck"] = "brightness and outline of the torso" if followed else "not tracked"
-    codes = everywhere(codes, known, len(landmarks))
-    codes = replace(codes, head_to_world=rigid_inverse(camera.viewmats) @ codes.head_to_world)
-    extras = {"identity": fit.identity.numpy(), "landmarks": landmarks.points[..., :2]}
-    track = CodeTrack(codes, capture.fps, torch.from_numpy(landmarks.valid), provenance, extras)
+    codes = everywhere(codes, known, len(capture))
+    valid = torch.zeros(len(capture), dtype=torch.bool)
+    valid[known] = True
+    extras = {"identity": fit.identity.numpy(), "landmarks": faces.points(front, len(capture))}
+    track = CodeTrack(codes, capture.fps, valid, provenance, extras)
     parents = {capture.folder.name: content_hash(capture.folder)}
-    track.save(folder, parents=parents, report={"head": head.name, "reprojection": errors, "skin_mismatch": mismatch})
+    report = {"head": head.name, "reprojection": errors, "skin_mismatch": mismatch}
+    used = [capture.cameras.ids[index] for index in faces.cameras]
+    track.save(folder, parents=parents, report={**report, "cameras": used})
     return folder
+
+
+def _look(capture: Capture, basis: LandmarkBasis, camera: int | None) -> Faces:
+    """The face through the chosen camera, or through all in which it is seen."""
+    chosen = range(len(capture.cameras)) if camera is None else [camera]
+    if len(chosen) == 1:
+        return observe_alone(_landmarks(capture, chosen[0]), basis, Views.of(capture.cameras[chosen[0]]), chosen[0])
+    found = {index: _rig_landmarks(capture, index) for index in chosen}
+    showing = {index: landmarks for index, landmarks in found.items() if landmarks is not None}
+    if not showing:
+        raise StudioError(f"no camera of {capture.folder} sees a face", expected="a capture of a head")
+    say(f"the face is seen by {len(showing)} of {len(chosen)} cameras")
+    if len(showing) == 1:
+        ((index, landmarks),) = showing.items()
+        return observe_alone(landmarks, basis, Views.of(capture.cameras[index]), index)
+    return observe_rig(showing, basis, capture.cameras)
+
+
+def _rig_landmarks(capture: Capture, camera: int) -> Landmarks | None:
+    """Of one camera of several, which may see the back of the head; fewer looks at each picture, as there are many."""
+    images, named = _images(capture, camera, range(len(capture))), capture.cameras.ids[camera]
+    try:
+        return find_landmarks(lambda: iter(images), len(images), capture.fps or 1.0, named=named, looks=_RIG_LOOKS)
+    except StudioError as error:
+        say(f"camera {named} is left out: {error.what}")
+        return None
+
+
+def _aligned(
+    head: HeadModel,
+    basis: LandmarkBasis,
+    faces: Faces,
+    seen: Observation,
+    fit: FaceFit,
+    precision: Tensor,
+    images: StoredImages,
+    fps: float,
+) -> tuple[FaceFit, float]:
+    """Heads turned as the skin in the front camera says, and how much of the skin's detail is left unexplained."""
+    alone = fit.through(faces.front)
+    patches = _face_patches(images, faces.landmarks[faces.front].filled())
+    turned, mismatch = align(patches, SkinPoints.sample(head, alone), alone, precision)
+    poses = rigid_inverse(fit.views.viewmats[faces.front]) @ rigid(turned.rotations, turned.translations)
+    fit = replace(fit, rotations=poses[:, :3, :3], translations=poses[:, :3, 3], expression=turned.expression)
+    # The skin tells how the head is turned; where lips and lids then are in the image, landmarks tell best.
+    fit, _ = fit_frames(basis, seen, fit, hold_turns=True)
+    return _calmed(basis, fit, fps), mismatch
 
 
 def _landmarks(capture: Capture, camera: int) -> Landmarks:
@@ -121,13 +173,13 @@ def _images(capture: Capture, camera: int, timesteps: Sequence[int]) -> StoredIm
 
 
 def fit_landmarks(
-    head: HeadModel, basis: LandmarkBasis, landmarks: Landmarks, seen: Observation, depth_points: Tensor, fps: float
+    head: HeadModel, basis: LandmarkBasis, faces: Faces, fps: float
 ) -> tuple[FaceFit, Observation, Tensor]:
     """Identity, and pose and expression of every frame; what was seen, with the gaze; precision of the expressions."""
-    fit = begin(basis, seen, depth_points)
-    fit, _ = fit_frames(basis, seen, fit, rounds=3)
+    seen = faces.seen
+    fit, _ = fit_frames(basis, seen, faces.start, rounds=3)
     fit = fit_shared(basis, seen, fit, free_focal=False)
-    seen = with_gaze(seen, gaze_channels(head.space, find_gaze(head, landmarks, fit)))
+    seen = with_gaze(seen, gaze_channels(head.space, gaze_through(head, faces.landmarks, seen.trust, fit)))
     fit, _ = fit_frames(basis, seen, fit)
     return _calmed(basis, fit, fps), seen, expression_precision(basis, seen, fit)
 
@@ -175,10 +227,14 @@ def everywhere(codes: Codes, known: np.ndarray, count: int) -> Codes:
 
 def reprojection(basis: LandmarkBasis, seen: Observation, fit: FaceFit) -> dict[str, Any]:
     """Mean distance of seen and fitted landmarks: pixels and percent of the inter-ocular distance, per region."""
-    error = (seen.points - fit.pixels(basis)).norm(dim=-1).mean(0)
+    trust = (seen.trust / seen.trust.sum())[..., None]
+    distance = (seen.points - fit.pixels(basis)).norm(dim=-1)
+    error = (distance * trust).sum((0, 1))
+    relative = (distance / seen.units[:, None] * trust).sum((0, 1))
     groups = {"all": tuple(basis.indices.tolist())} | {name: GROUPS[name] for name in GROUPS if name != "irises"}
     result = {}
     for name, wanted in groups.items():
-        mean = float(error[torch.isin(basis.indices, torch.tensor(wanted))].mean())
-        result[name] = {"pixels": round(mean, 3), "percent": round(100 * mean / seen.unit, 3)}
+        chosen = torch.isin(basis.indices, torch.tensor(wanted))
+        pixels, percent = float(error[chosen].mean()), 100 * float(relative[chosen].mean())
+        result[name] = {"pixels": round(pixels, 3), "percent": round(percent, 3)}
     return result

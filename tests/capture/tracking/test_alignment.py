@@ -13,6 +13,7 @@ from capture.tracking.face_fit import FaceFit
 from capture.tracking.patches import Patches
 from capture.tracking.surface_alignment import SkinPoints, align
 from capture.tracking.torso import TorsoMotion, TorsoPictures, neck_codes, track_torso
+from capture.tracking.views import Views
 from studio.cameras import Camera, intrinsics
 from studio.codes import Codes
 from studio.heads import load_head
@@ -54,7 +55,7 @@ def test_disturbed_poses_are_mended_by_the_pixels() -> None:
     noise = torch.randn(T, 6, generator=torch.Generator().manual_seed(0))
     turned = axis_angle_to_matrix(noise[:, :3] * 0.012) @ true[:, :3, :3]
     shifted = true[:, :3, 3] + noise[:, 3:] * torch.tensor([0.001, 0.001, 0.005])
-    start = FaceFit(identity, torch.zeros(1, 3), camera.Ks[0], turned, shifted, codes.expression)
+    start = FaceFit(identity, torch.zeros(1, 3), Views.single(camera.Ks[0]), turned, shifted, codes.expression)
     patches = Patches.cut(images, np.zeros((T, 2)), size, fine=0.7, broad=12)
     precision = torch.eye(len(head.space)).expand(T, -1, -1) * 1e4
     mended, _ = align(patches, SkinPoints.sample(head, start), start, precision)

@@ -17,6 +17,7 @@ from capture.tracking.geometry import moved, pose_jacobian, project, projection_
 from capture.tracking.landmark_basis import LandmarkBasis
 from capture.tracking.observe import observe, with_gaze
 from capture.tracking.steady import steady
+from capture.tracking.views import Views
 from studio.cameras import Camera, intrinsics
 from studio.codes import Codes
 from studio.errors import StudioError
@@ -65,7 +66,7 @@ def landmarks(head: HeadModel, person: tuple[torch.Tensor, Codes, Camera]) -> La
 @pytest.fixture(scope="module")
 def fitted(head: HeadModel, person: tuple[torch.Tensor, Codes, Camera], landmarks: Landmarks) -> FaceFit:
     basis = LandmarkBasis.of(head)
-    seen, depth_points = observe(landmarks, basis, person[2].Ks[0])
+    seen, depth_points = observe(landmarks, basis, Views.single(person[2].Ks[0]))
     fit = begin(basis, seen, depth_points)
     fit, _ = fit_frames(basis, seen, fit, rounds=3)
     fit = fit_shared(basis, seen, fit, free_focal=False)
@@ -75,7 +76,7 @@ def fitted(head: HeadModel, person: tuple[torch.Tensor, Codes, Camera], landmark
 
 def test_exact_landmarks_are_explained(head: HeadModel, landmarks: Landmarks, fitted: FaceFit) -> None:
     basis = LandmarkBasis.of(head)
-    error = np.linalg.norm(landmarks.points[:, basis.indices, :2] - fitted.pixels(basis).numpy(), axis=-1)
+    error = np.linalg.norm(landmarks.points[:, basis.indices, :2] - fitted.pixels(basis)[:, 0].numpy(), axis=-1)
     assert error.mean() < 0.006 * landmarks.interocular().mean()
 
 
@@ -126,7 +127,7 @@ def test_a_step_within_the_range_is_the_best_one() -> None:
 def test_lips_are_as_open_as_they_are_seen(head: HeadModel, landmarks: Landmarks, fitted: FaceFit) -> None:
     basis = LandmarkBasis.of(head)
     upper, lower = basis.gaps[:7].unbind(-1)  # the pairs of the lips
-    seen, placed = torch.from_numpy(landmarks.points[:, basis.indices, :2]), fitted.pixels(basis)
+    seen, placed = torch.from_numpy(landmarks.points[:, basis.indices, :2]), fitted.pixels(basis)[:, 0]
     error = (seen[:, upper] - seen[:, lower]) - (placed[:, upper] - placed[:, lower])
     assert error[..., 1].abs().mean() < 0.002 * landmarks.interocular().mean()
 
@@ -139,19 +140,19 @@ def test_lids_that_meet_are_seen_better_than_the_rims_of_open_ones(
     lids = basis.gap_slack > 0
     assert torch.isin(basis.indices[basis.gaps[lids]], torch.tensor(GROUPS["lids"])).all()
     assert torch.isin(basis.indices[basis.gaps[~lids]], torch.tensor(GROUPS["lips"])).all()
-    seen, _ = observe(landmarks, basis, person[2].Ks[0])
+    seen, _ = observe(landmarks, basis, Views.single(person[2].Ks[0]))
     upper, lower = basis.gaps[lids].unbind(-1)
     wrong = seen.points.clone()
-    wrong[:, upper] = wrong[:, lower] + 1.3 * (wrong[:, upper] - wrong[:, lower])  # rims are seen too far apart
+    wrong[..., upper, :] += 0.3 * (wrong[..., upper, :] - wrong[..., lower, :])  # rims are seen too far apart
     found, _ = fit_frames(basis, replace(seen, points=wrong), fitted)
-    opening = [(p[:, upper] - p[:, lower]).norm(dim=-1) for p in (seen.points, wrong, found.pixels(basis))]
+    opening = [(p[..., upper, :] - p[..., lower, :]).norm(dim=-1) for p in (seen.points, wrong, found.pixels(basis))]
     missed = (opening[2] - opening[0]).mean() / (opening[1] - opening[0]).mean()
     assert 0 < missed < 0.7  # 0.84 if they were trusted like lips that meet
     together = seen.points.clone()
-    together[:, upper] = together[:, lower] = 0.5 * (together[:, upper] + together[:, lower])
+    together[..., upper, :] = together[..., lower, :] = 0.5 * (together[..., upper, :] + together[..., lower, :])
     closed, _ = fit_frames(basis, replace(seen, points=together), fitted)
-    left = (closed.pixels(basis)[:, upper] - closed.pixels(basis)[:, lower]).norm(dim=-1)
-    assert left.mean() < 0.03 * seen.unit
+    left = (closed.pixels(basis)[..., upper, :] - closed.pixels(basis)[..., lower, :]).norm(dim=-1)
+    assert left.mean() < 0.03 * seen.units[0]
 
 
 def test_irises_tell_the_gaze(
@@ -176,7 +177,7 @@ def test_a_wrong_focal_length_is_mended(
     basis = LandmarkBasis.of(head)
     K = person[2].Ks[0].clone()
     K[0, 0] = K[1, 1] = 1250.0  # 900 in truth
-    seen, depth_points = observe(landmarks, basis, K)
+    seen, depth_points = observe(landmarks, basis, Views.single(K))
     fit, _ = fit_frames(basis, seen, begin(basis, seen, depth_points), rounds=3)
     focal = float(fit_shared(basis, seen, fit, free_focal=True).K[0, 0])
     assert focal < 1200.0
