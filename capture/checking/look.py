@@ -16,6 +16,7 @@ from studio.heads.mediapipe_points import CONTOUR
 WORK_PIXELS = 640  # longer side of the pictures that are looked at
 THUMB_PIXELS = 48
 _DARK = 10  # of 255
+_DETAIL = (1.0, 3.0)  # pixels: blurs that leave fine and coarse slopes
 _REBLUR = 1.0  # pixels, see ``edge_width``
 _EDGES = 0.02  # share of a picture's pixels that are taken for its edges
 _FRONT = 0.6  # cosine of the head's turn: beyond, the far side of the face's outline is a guess
@@ -52,6 +53,7 @@ class Look:
         frozen_rows: share of the rows at the bottom that are one flat colour.
         thumb: [48, 48] uint8 gray.
         edge_width: see ``edge_width``, in pixels of the picture; NaN where there are no edges.
+        detail: [4] see ``fine_detail``.
         face: landmarks in pixels of the picture.
         matte: None where there is no matte; ``matte_problem`` says whether there should be one.
         matte_problem: as ``problem``, or "size".
@@ -65,6 +67,7 @@ class Look:
     frozen_rows: float = 0.0
     thumb: np.ndarray | None = None
     edge_width: float = float("nan")
+    detail: np.ndarray | None = None
     face: Face | None = None
     matte: MatteLook | None = None
     matte_problem: str = ""
@@ -91,6 +94,7 @@ def look_at(path: Path, matte_path: Path, landmarker: Landmarker | None) -> Look
     dark = float((gray < _DARK).mean())
     face = _face(work, scale, landmarker) if landmarker is not None and dark < 0.98 else None
     matte, matte_problem = _matte_look(matte_path, face, (width, height))
+    part = _face_part(image, face)
     return Look(
         "",
         hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest(),
@@ -99,7 +103,8 @@ def look_at(path: Path, matte_path: Path, landmarker: Landmarker | None) -> Look
         dark,
         _frozen_rows(image),
         cv2.resize(gray, (THUMB_PIXELS, THUMB_PIXELS), interpolation=cv2.INTER_AREA),
-        edge_width(_face_part(image, face)),
+        edge_width(part),
+        fine_detail(part),
         face,
         matte,
         matte_problem,
@@ -164,6 +169,22 @@ def edge_width(
     ratio = slopes[0][peaks] / np.maximum(slopes[1][peaks], 1e-3)
     widths = _REBLUR / np.sqrt(np.maximum(ratio**2 - 1.0, 1e-2))
     return float(np.quantile(widths, 0.3))
+
+
+def fine_detail(
+    gray: np.ndarray,  # [H, W] uint8
+) -> np.ndarray:
+    """[4] fine against coarse slopes across, along one diagonal, down and along the other; NaN where all is flat.
+
+    A picture that moved during its exposure loses fine slopes in the direction of the motion, and only there.
+    """
+    slopes = []
+    for blur in _DETAIL:
+        smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), blur)
+        dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x) for x in (1, 0))
+        directions = np.arange(4) * np.pi / 4
+        slopes.append(np.array([np.sqrt(np.mean((dx * np.cos(a) + dy * np.sin(a)) ** 2)) for a in directions]))
+    return np.where(slopes[1] > 1.0, slopes[0] / np.maximum(slopes[1], 1.0), np.nan)
 
 
 def _frozen_rows(image: np.ndarray) -> float:

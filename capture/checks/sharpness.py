@@ -11,7 +11,8 @@ from capture.checks import Check
 
 _SOFT = 1.45  # pixels: edges this wide show half of the detail that the pictures could hold
 _SOFTER = 1.6  # times as wide as in the other cameras
-_BLURRED = 1.7  # times as wide as in the camera's other frames
+_BLURRED = 0.79  # of the fine detail of the frames about it: less in any direction is motion during the exposure
+_ABOUT = 7  # frames before and after
 _MANY = 0.3  # share of frames from which it is the camera and not a few frames
 
 
@@ -30,19 +31,35 @@ def ask(evidence: Evidence) -> Verdict:
             advice = "focus it and record again, or train at a smaller size: detail of this size was not recorded"
             findings.append(Finding("note", "blurred_camera", text, advice, (name,)))
             photos.append((f"camera {name}", _sample(evidence, camera, len(evidence.looks) // 2)))
-        blurred = (widths[camera] > _BLURRED * usual[camera]) & (widths[camera] > 0.8 * _SOFT)
+        left = _detail_left(evidence, camera)
+        blurred = left < _BLURRED
         if blurred.any() and blurred.mean() < _MANY:
             frames = tuple(evidence.timesteps[blurred].tolist())
             text = f"{int(blurred.sum())} frames of camera {name} are blurred: {ranges(frames)}"
             advice = "shorten the exposure time, or leave these frames out"
             findings.append(Finding("note", "blurred_frames", text, advice, (name,), frames))
-            row = int(np.nanargmax(np.where(blurred, widths[camera], np.nan)))
+            row = int(np.nanargmin(left))
             photos.append((f"camera {name}, frame {evidence.timesteps[row]}", _sample(evidence, camera, row)))
     figures: list[Figure] = [Bars("Width of the sharper edges", evidence.names, usual, 0.0, _SOFT, "pixels")]
     said = f"edges are {rest:.1f} pixels wide"
     if photos:
         figures.append(Photos("The softest", photos[:6]))
     return Verdict(findings or [Finding("ok", "", said)], figures)
+
+
+def _detail_left(evidence: Evidence, camera: int) -> np.ndarray:
+    """[N] the least that is left, in any direction, of the fine detail of the frames about each; NaN where unknown."""
+    looks = [row[camera] for row in evidence.looks]
+    detail = np.array([np.full(4, np.nan) if look.detail is None else look.detail for look in looks])
+    has_face = np.array([look.face is not None for look in looks])
+    left = np.full(len(looks), np.nan)
+    for kind in (True, False):  # where there is no face, the whole picture was looked at
+        rows = np.flatnonzero((has_face == kind) & np.isfinite(detail).all(1))
+        for place, row in enumerate(rows):
+            about = rows[max(place - _ABOUT, 0) : place + _ABOUT + 1]
+            if len(about) > _ABOUT // 2 + 1:
+                left[row] = (detail[row] / np.median(detail[about], axis=0)).min()
+    return left
 
 
 def _sample(evidence: Evidence, camera: int, row: int) -> np.ndarray:

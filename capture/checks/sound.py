@@ -28,7 +28,7 @@ def ask(evidence: Evidence) -> Verdict:
         sound = read_wav(capture.audio)
     except StudioError as error:
         return Verdict([Finding("bad", "sound_damaged", str(error), "extract the sound again")])
-    findings = _level(sound) or [*_length(sound, len(capture) / capture.fps)]
+    findings = [*_level(sound), *_length(sound, len(capture) / capture.fps)]
     figures: list[Figure] = []
     if not any(item.kind == "sound_silent" for item in findings):
         _synchrony(evidence, sound, findings, figures)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from capture.checking.look import edge_width, is_cut_off
+from capture.checking.look import edge_width, fine_detail, is_cut_off
 from capture.checks.synchrony import best_shift, frame_agreement, lost_frames, shift_curve
 from capture.sound_sync import RATE, estimate, loudness
 from studio.media.audio import Audio
@@ -95,3 +95,14 @@ def test_unrelated_sound_and_short_clips_have_no_lag():
     assert sum(seconds is not None for seconds in found) <= 1
     assert estimate(mouth[:300], [other[:300]]) is None
     assert estimate(mouth, [np.zeros(900)]) is None
+
+
+def test_motion_takes_detail_in_its_own_direction() -> None:
+    sharp = np.random.default_rng(0).integers(0, 255, (96, 96)).astype(np.uint8)
+    sharp = cv2.GaussianBlur(sharp, (0, 0), 1.2)
+    for index, kernel in enumerate((np.ones((1, 11)) / 11, np.eye(11) / 11, np.ones((11, 1)) / 11)):
+        left = fine_detail(cv2.filter2D(sharp, -1, kernel)) / fine_detail(sharp)
+        assert left.argmin() == index
+        assert left.min() < 0.8
+        assert left.max() > left.min() + 0.15
+    assert np.isnan(fine_detail(np.full((64, 64), 90, np.uint8))).all()
