@@ -321,7 +321,8 @@ def _times(
     columns: Tensor,  # [T, n, 3, f], f small
 ) -> Tensor:
     """[T, n, k, f]; for matrices so small, sums are much faster than products of batches."""
-    return sum(rows[..., d, None] * columns[:, :, None, d] for d in range(3))
+    first, second, third = (rows[..., d, None] * columns[:, :, None, d] for d in range(3))
+    return first + second + third
 
 
 def _systems(basis: LandmarkBasis, seen: Observation, fit: FaceFit, shared: bool) -> tuple[Tensor, Tensor]:
