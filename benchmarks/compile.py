@@ -23,11 +23,9 @@ began = time.perf_counter()
 import numpy
 from studio.cameras import Camera, intrinsics
 from studio.kernels.drive import CHANNELS, Gains, SkinnedPlaces, carry_splats
-from studio.kernels.composite import composite
-from studio.kernels.photometric import photometric_loss
+from studio.kernels.view_loss import Target, Weights, view_loss
 from studio.kernels.splat import rasterize_splats
 from studio.kernels.adam import Adam
-from studio.kernels.view_terms import matte_loss
 imported = time.perf_counter()
 count, bases = 20, 2
 mesh = (torch.eye(3), torch.ones(1, 3, 3), torch.ones(3, 1))
@@ -43,9 +41,8 @@ raw, gradient = (*raw[:4], colors, owner.bases), optimizer.without_gradient(owne
 gains = Gains(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 splats = carry_splats(gains, anchors, raw, torch.rand(1, bases), parts, basis_gradient=gradient)
 render = rasterize_splats(*splats, Camera(torch.eye(4)[None], intrinsics(16.0, 16, 16)[None], 16, 16))
-image = composite(render.rgb, render.alpha, torch.zeros(3))
-loss = photometric_loss(image, torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16))
-(loss + matte_loss(render.alpha[0], torch.zeros(16, 16, dtype=torch.uint8), 5)).backward()
+photo, matte = torch.zeros(16, 16, 3, dtype=torch.uint8), torch.zeros(16, 16, dtype=torch.uint8)
+view_loss(render.rgb, render.alpha, torch.zeros(3), Target(photo, matte, matte), Weights(0.2, 3.0, 0.1, 5)).backward()
 optimizer.step()
 print(json.dumps([imported - began, time.perf_counter() - imported]))
 """

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recon.frames import View, Views
-from recon.losses import target_over
+from recon.losses import as_floats, target_over
 from studio.errors import StudioError
 
 Behind = Literal["auto", "learned", "random"]
 _SAMPLES = 40  # photos whose median starts a background that nobody estimated
-
-
-class _LearnedWhere(torch.autograd.Function):
-    """An image [H, W, 3] as it is, whose gradient counts where a mask [H, W] says so."""
-
-    @staticmethod
-    def forward(ctx: Any, image: Tensor, mask: Tensor) -> Tensor:
-        ctx.save_for_backward(mask)
-        return image.view_as(image)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, v_image: Tensor) -> tuple[Tensor, None]:
-        (mask,) = ctx.saved_tensors
-        return v_image * mask[..., None], None
 
 
 class Backdrop(nn.Module):
@@ -67,16 +52,19 @@ class Backdrop(nn.Module):
         return photos.median(dim=0).values.float() / 255
 
     def forward(self, view: View, step: int) -> tuple[Tensor, Tensor]:
-        """What is behind ([3] or [H, W, 3]) and the target [H, W, 3] of a view at a training step (-1: validation)."""
+        """What is behind ([3] or [H, W, 3]) and the photo [H, W, 3] (uint8 or float) at a training step."""
         if not self.random:
             one = len(self.images) == 1  # then a view: the gradient of an index fills a whole batch
-            image = self.images.squeeze(0) if one else self.images[self._cameras.index(view.key[1])]
-            if view.alpha is not None:
-                # Learned where nobody is: a soft silhouette would otherwise leave its outline on the wall behind.
-                image = _LearnedWhere.apply(image, view.alpha == 0)
-            return image, view.image / 255
+            return self.images.squeeze(0) if one else self.images[self._cameras.index(view.key[1])], view.image
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step + 1)
-        color = torch.rand(3, generator=generator) if step >= 0 else torch.ones(3)
+        return self._over(view, torch.rand(3, generator=generator))
+
+    def truth(self, view: View) -> tuple[Tensor, Tensor]:
+        """What is behind and the photo, as floats, where a view is judged: white stands for random colours."""
+        behind, photo = self._over(view, torch.ones(3)) if self.random else self(view, 0)
+        return behind, as_floats(photo)
+
+    def _over(self, view: View, color: Tensor) -> tuple[Tensor, Tensor]:
         return color, target_over(view, self._estimates.get(view.key[1]), color)
 
     def image(self, camera: int) -> Tensor | None:

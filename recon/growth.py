@@ -91,7 +91,7 @@ def blame(
     """[N] absolute error of the views, shared among the Gaussians by their blending weights and summed."""
 
     def error(view: View, drawn: RenderOutput) -> Tensor:
-        behind, target = backdrop(view, -1)
+        behind, target = backdrop.truth(view)
         return (drawn.over(behind)[0] - target).abs().mean(-1)
 
     return summed_by_gaussian(avatar, codes, views, error)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from recon.frames import View
 from recon.perceptual import Perceptual
 from studio.avatar import RenderOutput
-from studio.kernels.composite import composite
-from studio.kernels.photometric import photometric_loss
-from studio.kernels.view_terms import emphasised, matte_loss
+from studio.kernels.view_loss import Target, Weights, view_loss
 
 _UNSURE = 5  # levels: a matte within this of 0 or 255 is certain; between, hair and motion blur decide for themselves
 
@@ -38,20 +37,22 @@ class LossConfig:
 def image_loss(
     output: RenderOutput,  # C = 1
     background: Tensor,  # [H, W, 3] or [3]: what is behind the render
-    target: Tensor,  # [H, W, 3] float, the photo, over the same background
+    image: Tensor,  # [H, W, 3] uint8 or float, the photo, over the same background
     view: View,
     config: LossConfig,
     perceptual: Perceptual | None = None,
 ) -> Tensor:
     """The loss of one view, a scalar; ``perceptual`` is needed where LPIPS has a weight."""
-    weight = emphasised(view.emphasis, config.emphasis)[None]
-    shown = composite(output.rgb, output.alpha, background)
-    loss = photometric_loss(shown, target[None], weight, config.ssim)
+    weights = Weights(config.ssim, config.emphasis, config.matte, _UNSURE)
+    loss = view_loss(output.rgb, output.alpha, background, Target(image, view.emphasis, view.alpha), weights)
     if perceptual is not None and config.lpips > 0:
-        loss = loss + config.lpips * perceptual(shown, target[None]).mean()
-    if view.alpha is not None and config.matte > 0:
-        loss = loss + config.matte * matte_loss(output.alpha[0], view.alpha, _UNSURE)
+        loss = loss + config.lpips * perceptual(output.over(background), as_floats(image)[None]).mean()
     return loss
+
+
+def as_floats(image: Tensor) -> Tensor:
+    """An image of bytes, or of floats, as floats 0..1."""
+    return image / 255 if image.dtype == torch.uint8 else image
 
 
 def target_over(

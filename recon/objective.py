@@ -53,8 +53,8 @@ class Objective:
             gaussians = self.residuals(gaussians, torso_share(avatar), self._timesteps.index(view.key[0]))
         output = avatar.render_gaussians(self.rig.placed(view.camera), gaussians, codes.head_to_world)
         output = self.rig.colored(output, view.camera)
-        behind, target = self.backdrop(view, step)
-        loss = image_loss(output, behind, target, view, self._config.loss, self._perceptual)
+        behind, photo = self.backdrop(view, step)
+        loss = image_loss(output, behind, photo, view, self._config.loss, self._perceptual)
         after = view.key[0] + 1
         if self._config.loss.temporal > 0 and after in self._timesteps:
             loss = loss + self._config.loss.temporal * restlessness(avatar, codes, self.codes[after])
@@ -63,7 +63,7 @@ class Objective:
     @torch.no_grad()
     def judge(self, avatar: SplatAvatar, view: View) -> float:
         """PSNR of a view, driven by plain tracked codes."""
-        behind, target = self.backdrop(view, -1)
+        behind, target = self.backdrop.truth(view)
         output = avatar.render(self.rig.placed(view.camera), self.codes[view.key[0]])
         return psnr(self.rig.colored(output, view.camera).over(behind)[0].clamp(0, 1), target)
 

@@ -23,12 +23,12 @@ from studio.kernels.workers import run, worker_count
 RADIUS = 5
 _BAND = 8  # image rows that a worker takes at a time
 _PAD = 16  # zeros on both sides of a scratch row, at least 3 * RADIUS
-_LEAST_WIDTH = 16  # pixels; narrower images get columns of weight 0
+LEAST_WIDTH = 16  # pixels; narrower images get columns of weight 0
 _TAPS = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / 1.5) ** 2)
 _WINDOW = (_TAPS / _TAPS.sum()).astype(np.float32)
 
 
-class _Problem(NamedTuple):
+class Problem(NamedTuple):
     """Flat float32 arrays of B images of H rows of 3 W values."""
 
     render: np.ndarray  # [B * H * W * 3]
@@ -56,7 +56,7 @@ def photometric_loss(
     """
     _check(render, target, weight)
     if render.device.type != "cpu":
-        return _loss_of_map(render, target, weight, ssim_weight)
+        return photometric_reference(render, target, weight, ssim_weight)
     return _Photometric.apply(render, target, weight, ssim_weight)
 
 
@@ -93,7 +93,7 @@ def ssim_reference(
     return numerator / ((energy + 1e-4) * (squares - energy + 9e-4))
 
 
-def _loss_of_map(render: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
+def photometric_reference(render: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
     """The loss in plain torch."""
     error = (1 - ssim_weight) * (render - target).abs() + ssim_weight * (1 - ssim_reference(render, target))
     if weight is None:
@@ -107,22 +107,33 @@ class _Photometric(torch.autograd.Function):
         problem = _problem(render, target, weight)
         uniform = problem.weight.size == 1
         total = float(problem.rows * problem.width if uniform else problem.weight.sum())
-        scale = 1.0 / (3.0 * total) if total > 0 else 0.0
-        maps, sums = _first_pass(problem, ssim_weight * scale, gradient=ctx.needs_input_grad[0])
-        if ctx.needs_input_grad[0]:
-            gradient = torch.from_numpy(borrow("loss_gradient", (problem.rows, problem.width, 3)))
-            _run_bands(
-                _gradient_rows, problem, maps, np.float32((1 - ssim_weight) * scale), gradient.numpy().reshape(-1)
-            )
+        loss, found = loss_and_gradient(problem, total, ssim_weight, ctx.needs_input_grad[0])
+        if found is not None:
+            gradient = torch.from_numpy(found.reshape(problem.rows, problem.width, 3))
             ctx.gradient = gradient[:, : render.shape[2]].reshape(render.shape)
-        absolute_error, similarity = sums.sum(axis=0)
-        loss = (1 - ssim_weight) * absolute_error * scale + ssim_weight * (3.0 * total * scale - similarity * scale)
         return torch.tensor(loss, dtype=torch.float32)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         return (ctx.gradient if float(cotangent) == 1.0 else ctx.gradient * cotangent), None, None, None
+
+
+def loss_and_gradient(
+    problem: Problem,
+    total: float,  # sum of the weights of all pixels
+    ssim_weight: float,
+    differentiable: bool,
+) -> tuple[float, np.ndarray | None]:
+    """The loss and, if it is wanted, its gradient to the render [B * H * W * 3]."""
+    scale, gradient = (1.0 / (3.0 * total) if total > 0 else 0.0), None
+    maps, sums = _first_pass(problem, ssim_weight * scale, differentiable)
+    if differentiable:
+        gradient = borrow("loss_gradient", problem.render.size)
+        _run_bands(_gradient_rows, problem, maps, np.float32((1 - ssim_weight) * scale), gradient)
+    absolute_error, similarity = sums.sum(axis=0)
+    loss = (1 - ssim_weight) * absolute_error * scale + ssim_weight * (3.0 * total * scale - similarity * scale)
+    return float(loss), gradient
 
 
 def _check(render: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -134,29 +145,27 @@ def _check(render: Tensor, target: Tensor, weight: Tensor | None) -> None:
         )
 
 
-def _problem(render: Tensor, target: Tensor, weight: Tensor | None) -> _Problem:
-    batch, height, width, _ = render.shape
-    missing = _LEAST_WIDTH - width
+def _problem(render: Tensor, target: Tensor, weight: Tensor | None) -> Problem:
+    height, width = render.shape[1:3]
+    missing = LEAST_WIDTH - width
     if missing > 0:
         weight = render.new_ones(render.shape[:3]) if weight is None else weight
         weight = torch.nn.functional.pad(weight, (0, missing))
         render, target = (torch.nn.functional.pad(image, (0, 0, 0, missing)) for image in (render, target))
-    return _Problem(
-        render=_flat(render),
-        target=_flat(target),
-        weight=np.ones(1, np.float32) if weight is None else _flat(weight),
-        window=_WINDOW,
-        rows=batch * height,
-        height=height,
-        width=max(width, _LEAST_WIDTH),
-    )
+    weights = np.ones(1, np.float32) if weight is None else _flat(weight)
+    return problem_of(_flat(render), _flat(target), weights, height, max(width, LEAST_WIDTH))
+
+
+def problem_of(render: np.ndarray, target: np.ndarray, weight: np.ndarray, height: int, width: int) -> Problem:
+    """Flat images of ``height`` rows of ``width`` >= ``LEAST_WIDTH`` pixels."""
+    return Problem(render, target, weight, _WINDOW, render.size // (3 * width), height, width)
 
 
 def _flat(value: Tensor) -> np.ndarray:
     return value.detach().float().contiguous().numpy().reshape(-1)
 
 
-def _first_pass(problem: _Problem, scale: float, gradient: bool) -> tuple[np.ndarray, np.ndarray]:
+def _first_pass(problem: Problem, scale: float, gradient: bool) -> tuple[np.ndarray, np.ndarray]:
     """Derivative maps [3, B * H * 3 W] (without gradient: the SSIM map) and each row's L1 and SSIM [B * H, 2]."""
     planes = borrow("ssim_maps", (3 if gradient else 1, problem.render.size))
     sums = np.empty((problem.rows, 2), np.float64)
@@ -164,7 +173,7 @@ def _first_pass(problem: _Problem, scale: float, gradient: bool) -> tuple[np.nda
     return planes, sums
 
 
-def _run_bands(band_kernel: Any, problem: _Problem, *args: Any) -> None:
+def _run_bands(band_kernel: Any, problem: Problem, *args: Any) -> None:
     workers = worker_count()
     row = -(-3 * problem.width // 16) * 16 + 2 * _PAD
     scratch = borrow("ssim_rows", (workers, 5, row))
@@ -189,7 +198,7 @@ def _block(index: int, length: int) -> int:
 
 
 @inlined
-def _spread_weights(problem: _Problem, row: int, into: Array) -> None:
+def _spread_weights(problem: Problem, row: int, into: Array) -> None:
     """One row of weights, each three times."""
     if problem.weight.size == 1:
         for block in range((3 * problem.width + 15) // 16):
@@ -207,7 +216,7 @@ def _moment_rows(
     workers: int,
     counter: Array,
     scratch: Array,
-    problem: _Problem,
+    problem: Problem,
     maps: Array,
     scale: float,
     gradient: bool,
@@ -272,7 +281,7 @@ def _gradient_rows(
     workers: int,
     counter: Array,
     scratch: Array,
-    problem: _Problem,
+    problem: Problem,
     maps: Array,
     scale: float,
     gradient: Array,

@@ -39,6 +39,18 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 
 @operation
+def load_bytes(typing: Any, array: Any, index: Any) -> Any:
+    """array[index : index + 16] of a flat uint8 array, as floats."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        value = builder.load(pointer_to(context, builder, sig.args[0], args[0], args[1], BYTES))
+        value.align = 1
+        return builder.uitofp(builder.zext(value, INTEGERS), VECTOR)
+
+    return f32x16(array, index), emit
+
+
+@operation
 def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """array[index : index + 16] = vector."""
 

@@ -107,18 +107,18 @@ def _lists() -> tuple[Any, ...]:
 
 
 def _of_loss() -> Iterator[Call]:
-    from studio.kernels.composite import _composite_backward, _composite_forward
-    from studio.kernels.photometric import _gradient_rows, _moment_rows, _Problem
+    from studio.kernels.photometric import Problem, _gradient_rows, _moment_rows
 
     floats, plane, scale = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.float32(1.0)
-    scratch, problem = np.empty((0, 0, 0), np.float32), _blank(_Problem)
-    from studio.kernels.view_terms import _matte
+    scratch, problem = np.empty((0, 0, 0), np.float32), _blank(Problem)
+    from studio.kernels.view_loss import _blend, _Pixels, _share
 
-    yield _composite_forward, *_SHARE, 1, floats, floats, floats, floats
-    yield _matte, floats, _ints(np.uint8), 1, floats
+    some = _ints(np.uint8)
+    pixels = _blank(_Pixels, photo=some, marked=some, matte=some)
+    yield _blend, *_SHARE, pixels, 1.0, floats, floats, floats
     yield _moment_rows, *_SHARE, _ints(), scratch, problem, plane, scale, True, np.empty((0, 0), np.float64)
     yield _gradient_rows, *_SHARE, _ints(), scratch, problem, plane, scale, floats
-    yield _composite_backward, *_SHARE, 1, floats, floats, floats, floats, floats
+    yield _share, *_SHARE, pixels, 1, 1.0, floats, floats, floats, np.empty(0)
 
 
 def _of_gradients() -> Iterator[Call]:

@@ -1,4 +1,4 @@
-"""Composites are what plain torch gives, to the bit."""
+"""Composites are what plain torch gives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from studio.avatar import RenderOutput
 from studio.errors import StudioError
-from studio.kernels.composite import composite, composite_uint8
+from studio.kernels.composite import composite_uint8
 from studio.media.images import to_uint8
 
 
@@ -37,24 +37,3 @@ def test_by_hand() -> None:
 def test_a_background_of_another_size_is_refused() -> None:
     with pytest.raises(StudioError, match="background"):
         composite_uint8(torch.zeros(1, 4, 4, 3), torch.zeros(1, 4, 4), torch.zeros(4, 5, 3))
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 4), (7, 9), (33, 20)])
-@pytest.mark.parametrize("kind", ["colour", "image", "images"])
-@pytest.mark.parametrize("views", [1, 2])
-def test_gradients_equal_plain_torch(size: tuple[int, int], kind: str, views: int) -> None:
-    random = torch.Generator().manual_seed(size[0])
-    shape = {"colour": (3,), "image": (*size, 3), "images": (views, *size, 3)}[kind]
-    shapes = ((views, *size, 3), (views, *size), shape)
-    given = [torch.rand(s, generator=random).requires_grad_() for s in shapes]
-    exact = [value.detach().double().requires_grad_() for value in given]
-    cotangent = torch.randn(shapes[0], generator=random)
-    image = composite(*given)
-    assert torch.equal(image, RenderOutput(given[0], given[1], lambda: given[1]).over(given[2]))
-    reference = exact[0] + (1 - exact[1])[..., None] * exact[2]
-    found = torch.autograd.grad(image, given, cotangent)
-    for value, expected in zip(found, torch.autograd.grad(reference, exact, cotangent.double())):
-        assert value.shape == expected.shape
-        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-5)
-    image = composite(given[0], given[1], given[2].detach())
-    assert torch.equal(torch.autograd.grad(image, given[1], cotangent)[0], found[1])
