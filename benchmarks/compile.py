@@ -22,6 +22,7 @@ import torch
 began = time.perf_counter()
 import numpy
 from studio.cameras import Camera, intrinsics
+from studio.kernels.code_networks import network_answers, parameter_count
 from studio.kernels.drive import CHANNELS, Gains, SkinnedPlaces, carry_splats
 from studio.kernels.view_loss import Target, Weights, view_loss
 from studio.kernels.splat import rasterize_splats
@@ -36,10 +37,12 @@ raw = tuple(torch.rand(*shape).requires_grad_() for shape in shapes)
 parts = torch.zeros(count, dtype=torch.int64)
 owner = torch.nn.Module()
 owner.bases, colors = torch.nn.Parameter(raw[5].detach()), torch.nn.Parameter(raw[4].detach())
-optimizer = Adam([{"params": [owner.bases, colors], "lr": 0.1}], eps=1e-8)
+networks = torch.nn.Parameter(torch.rand(parameter_count(3, 4, bases)))
+optimizer = Adam([{"params": [owner.bases, colors, networks], "lr": 0.1}], eps=1e-8)
 raw, gradient = (*raw[:4], colors, owner.bases), optimizer.without_gradient(owner)
 gains = Gains(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-splats = carry_splats(gains, anchors, raw, torch.rand(1, bases), parts, basis_gradient=gradient)
+weights = network_answers(networks, torch.ones(3), (3,), 4, bases)
+splats = carry_splats(gains, anchors, raw, weights, parts, basis_gradient=gradient)
 render = rasterize_splats(*splats, Camera(torch.eye(4)[None], intrinsics(16.0, 16, 16)[None], 16, 16))
 photo, matte = torch.zeros(16, 16, 3, dtype=torch.uint8), torch.zeros(16, 16, dtype=torch.uint8)
 view_loss(render.rgb, render.alpha, torch.zeros(3), Target(photo, matte, matte), Weights(0.2, 3.0, 0.1, 5)).backward()

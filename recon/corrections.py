@@ -10,18 +10,19 @@ nearest correction that was ever learned, never an extrapolation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recon.binding import PARTS
 from recon.bust import interocular
-from recon.small_networks import answers
 from studio.codes import JOINT_SIZES, Codes
 from studio.heads.mediapipe_points import CONTOUR, GROUPS, LIPS
 from studio.heads.model import HeadModel
+from studio.kernels.code_networks import network_answers, parameter_count
 
 _SEEN = {
     "mouth": (*LIPS, *CONTOUR),
@@ -35,6 +36,7 @@ _NECK_FLOORS = {"neck_pose": 0.02, "neck_translation": 0.003}
 _NECK_FLOOR = 0.03  # of their combinations, whose entries have unit variance
 _KEPT_VARIANCE = 0.995
 _CARRY_RIDGE = 1e-4  # of components of unit variance
+_LAYERS = ("0", "2", "4")  # names of the layers with parameters, as in a sequence with what lies between them
 _STEP = 0.01  # in a code, for central differences
 
 
@@ -132,7 +134,10 @@ def _principal(
 
 
 class BasisWeights(nn.Module):
-    """The networks, one for each part, from code components to basis weights in -1..1."""
+    """The networks, one for each part, from code components to basis weights in -1..1.
+
+    All parameters lie in ``values``; stored, they have the names of layers of their own ("parts.0.0.weight").
+    """
 
     def __init__(
         self,
@@ -143,17 +148,36 @@ class BasisWeights(nn.Module):
     ) -> None:
         super().__init__()
         self._sizes, self._hidden, self._bases = list(sizes), hidden, bases
-        self.parts = nn.ModuleList(_network(size, hidden, bases, generator) for size in sizes)
+        self.values = nn.Parameter(torch.zeros(sum(parameter_count(size, hidden, bases) for size in sizes)))
+        for network in self.layers():
+            for name, value in network.items():
+                if name.endswith("weight"):
+                    bound = (3.0 / value.shape[1]) ** 0.5
+                    nn.init.uniform_(value.detach(), -bound, bound, generator=generator)
+
+    def layers(self) -> list[dict[str, Tensor]]:
+        """The parameters of each network by name, as parts of ``values``."""
+        networks, first = [], 0
+        for size in self._sizes:
+            network = {}
+            for layer, (rows, columns) in zip(
+                _LAYERS, ((self._hidden, size), (self._hidden, self._hidden), (self._bases, self._hidden)), strict=True
+            ):
+                network[f"{layer}.weight"] = self.values[first : first + rows * columns].view(rows, columns)
+                network[f"{layer}.bias"] = self.values[first + rows * columns : first + rows * (columns + 1)]
+                first += rows * (columns + 1)
+            networks.append(network)
+        return networks
 
     def forward(
         self,
         components: Tensor,  # [D]
     ) -> Tensor:
         """Weights [P, K]; bounded, so that the corrections are."""
-        seen = components.split(self._sizes)
         if components.device.type == "cpu" and components.ndim == 1 and not components.requires_grad:
-            return answers(list(self.parts), seen).tanh()
-        return torch.stack([network(part) for network, part in zip(self.parts, seen, strict=True)]).tanh()
+            return network_answers(self.values, components, self._sizes, self._hidden, self._bases)
+        seen = components.split(self._sizes)
+        return torch.stack([_answer(network, part) for network, part in zip(self.layers(), seen, strict=True)]).tanh()
 
     @torch.no_grad()
     def carried_over(
@@ -165,24 +189,47 @@ class BasisWeights(nn.Module):
         """Networks on the new components that answer as these do; the first layers are solved by least squares."""
         result = BasisWeights(sizes, self._hidden, self._bases, torch.Generator().manual_seed(0))
         for old, new, x, z in zip(
-            self.parts, result.parts, before.split(self._sizes, -1), after.split(list(sizes), -1), strict=True
+            self.layers(), result.layers(), before.split(self._sizes, -1), after.split(list(sizes), -1), strict=True
         ):
-            assert isinstance(old, nn.Sequential)
-            assert isinstance(new, nn.Sequential)
             rows = torch.cat((z, torch.ones(len(z), 1)), dim=1).double()
             ridge = _CARRY_RIDGE * len(z) * torch.eye(rows.shape[1], dtype=torch.float64)
-            solved = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ old[0](x).double())
-            new.load_state_dict({**old.state_dict(), "0.weight": solved[:-1].T.float(), "0.bias": solved[-1].float()})
+            sums = torch.nn.functional.linear(x, old["0.weight"], old["0.bias"])
+            solved = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ sums.double())
+            for name, value in {**old, "0.weight": solved[:-1].T.float(), "0.bias": solved[-1].float()}.items():
+                new[name].copy_(value)
         return result
 
+    def _named(self, prefix: str) -> dict[str, Tensor]:
+        networks = enumerate(self.layers())
+        return {f"{prefix}parts.{p}.{name}": value for p, network in networks for name, value in network.items()}
 
-def _network(components: int, hidden: int, bases: int, generator: torch.Generator) -> nn.Sequential:
-    layers = nn.Sequential(
-        nn.Linear(components, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, bases)
-    )
-    for layer in layers:
-        if isinstance(layer, nn.Linear):
-            bound = (3.0 / layer.in_features) ** 0.5
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.zeros_(layer.bias)
-    return layers
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        destination.update({name: v if keep_vars else v.detach() for name, v in self._named(prefix).items()})
+
+    @torch.no_grad()
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        own = self._named(prefix)
+        missing_keys += [name for name in own if name not in state_dict]
+        unexpected_keys += [name for name in state_dict if name.startswith(prefix) and name not in own]
+        for name in own.keys() & state_dict.keys():
+            if own[name].shape == state_dict[name].shape:
+                own[name].copy_(state_dict[name])
+            else:
+                error_msgs.append(f"{name}: {tuple(state_dict[name].shape)} instead of {tuple(own[name].shape)}")
+
+
+def _answer(network: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """What a network says before tanh, in plain torch."""
+    for layer in _LAYERS:
+        x = torch.nn.functional.linear(x, network[f"{layer}.weight"], network[f"{layer}.bias"])
+        x = x if layer == _LAYERS[-1] else torch.nn.functional.silu(x)
+    return x

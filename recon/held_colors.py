@@ -29,7 +29,8 @@ class HeldColors:
         if self._inside is None or self._inside[0] is not avatar.binding:
             self._inside = avatar.binding, torch.nonzero(avatar.head.region_faces(*_INSIDE)[avatar.binding.faces])[:, 0]
         colors, inside = avatar.learned.colors, self._inside[1]
-        colors[inside] = torch.lerp(colors[inside], self.values[inside], share)
+        now, first = colors.index_select(0, inside), self.values.index_select(0, inside)
+        colors.index_copy_(0, inside, now.lerp_(first, share))
 
     def split(self, splits: Splits) -> None:
         """Both halves of a Gaussian return to the colour of the whole."""

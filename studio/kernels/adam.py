@@ -96,7 +96,12 @@ class Adam:
             shapes = [tuple(value.shape) for name, value in slot.items() if name != "step"]
             expected = tuple(parameters[index].shape) if index < len(parameters) else "none"
             if set(slot) != set(_STATE) or any(shape != expected for shape in shapes):
-                raise StudioError(f"state of parameter {index}", got=f"{sorted(slot)} {shapes}", expected=expected)
+                raise StudioError(
+                    f"state of parameter {index}",
+                    got=f"{sorted(slot)} {shapes}",
+                    expected=f"moments {expected}",
+                    next="start anew: what is stored comes from another version or other settings",
+                )
             state[parameters[index]] = dict(slot)
         self.state = state
 

@@ -130,7 +130,7 @@ class _ViewLoss(torch.autograd.Function):
         wanted = planes["target"] if as_bytes else flat(target.image)
         run(_blend, worker_count(), pixels, weights.emphasis, planes["shown"], planes["weight"], wanted)
         problem = problem_of(planes["shown"], wanted, planes["weight"], height, width)
-        total = count + weights.emphasis * np.count_nonzero(pixels.marked)
+        total = count + weights.emphasis * np.count_nonzero(pixels.marked.view(np.bool_))
         loss, v_shown = loss_and_gradient(problem, total, weights.ssim, differentiable=True)
         assert v_shown is not None
         v_alpha = borrow("v_view_alpha", count)

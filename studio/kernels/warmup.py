@@ -62,6 +62,7 @@ def _ints(kind: Any = np.int64) -> np.ndarray:
 
 
 def _of_deformation() -> Iterator[Call]:
+    from studio.kernels.code_networks import _forward, _Networks
     from studio.kernels.drive_carry import Activated, Blend, Gains, Raw, carry, carry_backward
     from studio.kernels.drive_pose import Anchored, Places, Skin, place_anchors, pose_vertices
 
@@ -70,6 +71,8 @@ def _of_deformation() -> Iterator[Call]:
     gains, anchors, raw, activated = _blank(Gains), _blank(Anchored), _blank(Raw), _blank(Activated)
     yield pose_vertices, *_SHARE, skin, floats, floats, floats
     yield place_anchors, *_SHARE, _blank(Places, corners=_ints(np.int32)), floats, anchors
+    networks = _blank(_Networks, inputs=_ints())
+    yield _forward, networks, floats, floats, floats
     blend = _blank(Blend, parts=_ints())
     yield carry, *_SHARE, gains, anchors, raw, blend, floats, activated
     yield carry_backward, *_SHARE, gains, anchors, raw, blend, floats, activated, raw, anchors, floats, floats
@@ -136,7 +139,9 @@ def _of_gradients() -> Iterator[Call]:
 
 def _of_learning() -> Iterator[Call]:
     from studio.kernels.adam import _Rule, _update, _update_bases
+    from studio.kernels.code_networks import _backward, _Networks
 
     floats, rule = np.empty(0, np.float32), _blank(_Rule)
+    yield _backward, _blank(_Networks, inputs=_ints()), *(floats for _ in range(5))
     yield _update, *_SHARE, np.empty((0, 5), np.int64), np.empty((0, 6))
     yield _update_bases, *_SHARE, rule, floats, _ints(), floats, floats, floats, floats

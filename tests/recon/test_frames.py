@@ -67,8 +67,10 @@ def test_rigs_get_random_colors_and_single_cameras_a_learned_background(views: V
     assert not torch.equal(first, second)
     assert torch.equal(first, rig(views[(0, 0)], 0)[0])
     single = Backdrop(views, (1,), (0, 1, 2), "auto", seed=0)
-    behind, target = single(views[(0, 1)], 0)
-    assert torch.equal(target, views[(0, 1)].image.float() / 255)
+    behind, photo = single(views[(0, 1)], 0)
+    assert torch.equal(photo, views[(0, 1)].image)
+    assert torch.equal(single.truth(views[(0, 1)])[1], photo.float() / 255)
+    assert torch.equal(rig.truth(views[(0, 0)])[0], torch.ones(3))
     torch.testing.assert_close(behind, torch.full_like(behind, 102 / 255))
 
 

@@ -156,13 +156,20 @@ def test_a_run_is_not_resumed_on_another_track_or_head(
     assert set(read_manifest(run / "avatar", kind="avatar").parents) == {capture.folder.name, "track", "head model"}
 
 
+def _assert_same_but_for_rounding(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Nearly equal, except that rounding may decide whether a Gaussian at α = 1/255, the limit, is drawn in a pixel."""
+    error = (found - expected).abs().amax(-1)
+    assert float(error.max()) < 2 / 255
+    assert float((error > 1e-4).float().mean()) < 0.01
+
+
 def test_only_the_relative_place_of_head_and_camera_matters(avatar: SplatAvatar) -> None:
     move = rigid(axis_angle_to_matrix(torch.tensor([0.3, 2.0, -0.5])), torch.tensor([3.0, -1.0, 2.0]))
     codes = avatar.codes
     moved = replace(codes, head_to_world=move @ codes.head_to_world)
     camera = replace(avatar.camera, viewmats=avatar.camera.viewmats @ rigid_inverse(move))
     here, there = avatar.render(avatar.camera, codes), avatar.render(camera, moved)
-    torch.testing.assert_close(there.rgb, here.rgb, atol=2e-3, rtol=0)
+    _assert_same_but_for_rounding(there.rgb, here.rgb)
 
 
 def test_exported_gaussians_are_the_rendered_ones(avatar: SplatAvatar) -> None:
@@ -173,7 +180,7 @@ def test_exported_gaussians_are_the_rendered_ones(avatar: SplatAvatar) -> None:
     drawn = rasterize_splats(
         splats.means, splats.quats, splats.scales, splats.opacities, splats.sh, avatar.camera, sh_degree=0
     )
-    torch.testing.assert_close(drawn.rgb, avatar.render(avatar.camera, codes).rgb, atol=2e-3, rtol=0)
+    _assert_same_but_for_rounding(drawn.rgb, avatar.render(avatar.camera, codes).rgb)
 
 
 def test_missing_and_damaged_files_are_named(run: Path, tmp_path: Path) -> None:
