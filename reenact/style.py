@@ -34,6 +34,15 @@ _GAIN = (0.4, 2.5)
 _MOVES = 0.02  # deviation below which a channel's amplitude says nothing
 _EXPRESSIVE = ("mouth", "jaw", "brows", "nose")
 _NOD_BAND = (0.5, 3.0)
+_NOD_SECONDS, _NOD_TURN = 0.6, 0.06  # of a nod that is added: how long, and radians down
+_NOD_LEAST = 4.0  # seconds in which nods are looked for
+_NOD_APART = 1.0  # seconds, at least, between nods that are added
+_SLOPES = {
+    "mouth": 0.3,
+    "jaw": 0.3,
+    "brows": 1.0,
+    "nose": 1.0,
+}  # of spectra that tempo tilts; words stay
 
 
 @dataclass(frozen=True)
@@ -141,11 +150,17 @@ def apply_style(track: CodeTrack, style: Style, strength: float = 1.0, seed: int
     # One gain for what closes lips together.
     both = members("mouth", ARKIT52) + members("jaw", ARKIT52)
     gains[both] = gains[both].mean()
-    away = _sided(gains * (track.codes.expression - middle), own, style, strength)
+    away = track.codes.expression - middle
+    for channel, steepest in _SLOPES.items():
+        if own.amplitude[channel] > _MOVES and style.amplitude.get(channel, 0.0) > _MOVES:
+            indices = members(channel, ARKIT52)
+            ratio = _gain(style.tempo.get(channel, 0.0) / max(own.tempo[channel], 1e-6), strength)
+            away[:, indices] = hastened(away[:, indices], ratio, steepest)
+    away = _sided(gains * away, own, style, strength)
     expression = (middle + shift + away).clamp(0, 1)
     codes = _closed_as_before(replace(track.codes, expression=expression), track.codes)
     codes = _blinking(replace(track, codes=codes), style, own, strength, seed)
-    codes = _head_of(codes, own, style, strength)
+    codes = _head_of(codes, track.fps, own, style, strength, seed)
     how = {**track.provenance, "style": f"of {style.seconds:.0f} s of another track, strength {strength:g}"}
     return replace(track, codes=codes, provenance=how)
 
@@ -268,22 +283,85 @@ def _blinking(track: CodeTrack, style: Style, own: Style, strength: float, seed:
     return replace(codes, expression=expression)
 
 
-def _head_of(codes: Codes, own: Style, style: Style, strength: float) -> Codes:
-    """The head's turns about its mean as large as the style's; the torso stays."""
+def hastened(
+    away: Tensor,  # [T, n] motion about a pose
+    ratio: float,
+    steepest: float = 1.0,
+) -> Tensor:
+    """Motion as large as before and up to ``ratio`` times as fast, at the same moments.
+
+    Its spectrum is tilted by a power of the frequency, at most ``steepest`` either way, which shifts nothing in time:
+    swings become sharper or softer, and stay where the words are.
+    """
+    size = float(away.square().mean().sqrt())
+    if len(away) < 4 or size < 1e-6 or abs(ratio - 1.0) < 1e-3:
+        return away
+    doubled = torch.cat((away, away.flip(0)))  # ends meet
+    spectrum = torch.fft.rfft(doubled, dim=0)
+    places = torch.arange(len(spectrum)).clamp(min=1)[:, None] / len(spectrum)
+
+    def tilted(slope: float) -> Tensor:
+        moved = torch.fft.irfft(spectrum * places**slope, n=len(doubled), dim=0)[: len(away)]
+        return moved * size / moved.square().mean().sqrt()
+
+    def speed(motion: Tensor) -> float:
+        return float(motion.diff(dim=0).square().mean().sqrt())
+
+    low, high, goal = -steepest, steepest, ratio * speed(away)
+    for _ in range(20):  # the speed grows with the slope
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if speed(tilted(middle)) < goal else (low, middle)
+    return tilted(0.5 * (low + high))
+
+
+def nodding(
+    pitch: np.ndarray,  # [T] radians, down is positive
+    fps: float,
+    wanted: float,  # nods a minute
+    seed: int,
+) -> np.ndarray:
+    """The pitch of a head with nods added between its own, or its nods made smaller until fewer count as such."""
+    now, seconds = _nods(torch.from_numpy(pitch), fps), len(pitch) / fps
+    missing = round((wanted - now) * seconds / 60)
+    if missing > 0:
+        rng, times, moments = np.random.default_rng([seed, 11]), np.arange(len(pitch)) / fps, []
+        for moment in rng.permutation(np.arange(0.0, seconds - _NOD_SECONDS, 0.1)):
+            if len(moments) < missing and all(abs(moment - other) > _NOD_APART for other in moments):
+                moments.append(moment)
+        phases = [np.clip((times - moment) / _NOD_SECONDS, 0, 1) for moment in moments]
+        return pitch + sum((_NOD_TURN * np.sin(np.pi * phase) ** 2 for phase in phases), np.zeros(len(pitch)))
+    if missing < 0:
+        swings = sosfiltfilt(_nod_band(fps), pitch)
+        for share in np.linspace(0.1, 1.0, 10):
+            if _nods(torch.from_numpy(pitch - share * swings), fps) <= wanted:
+                return pitch - share * swings
+        return pitch - swings
+    return pitch
+
+
+def _head_of(codes: Codes, fps: float, own: Style, style: Style, strength: float, seed: int) -> Codes:
+    """The head's turns about its mean as large, and its nods as frequent, as the style's; the torso stays."""
     torso, mean = torso_to_world(codes), mean_pose(codes.head_to_world)
     turns, shifts = head_motion(codes.head_to_world, mean)
     gains = [_gain(b / a, strength) if min(a, b) > 5e-3 else 1.0 for a, b in zip(own.head, style.head)]
     pivot = torch.tensor(NECK_PIVOT)
-    old, new = axis_angle_to_matrix(turns), axis_angle_to_matrix(turns * torch.tensor(gains))
+    styled = turns * torch.tensor(gains)
+    if len(turns) >= _NOD_LEAST * fps:
+        wanted = own.nods + strength * (style.nods - own.nods)
+        styled[:, 0] = torch.from_numpy(nodding(styled[:, 0].double().numpy(), fps, wanted, seed)).to(styled)
+    old, new = axis_angle_to_matrix(turns), axis_angle_to_matrix(styled)
     pose = mean @ rigid(new, shifts + (old - new) @ pivot)
     return with_torso(replace(codes, head_to_world=pose), torso)
 
 
 def _nods(pitch: Tensor, fps: float) -> float:
     """Nods a minute: swings of the pitch by more than a degree, as fast as heads nod."""
-    if len(pitch) < 4 * fps:
+    if len(pitch) < _NOD_LEAST * fps:
         return 0.0
-    band = butter(2, (_NOD_BAND[0], min(_NOD_BAND[1], 0.45 * fps)), "bandpass", fs=fps, output="sos")
-    moved = sosfiltfilt(band, pitch.double().numpy())
+    moved = sosfiltfilt(_nod_band(fps), pitch.double().numpy())
     peaks, _ = find_peaks(moved, prominence=np.radians(1.0))
     return 60.0 * len(peaks) / (len(pitch) / fps)
+
+
+def _nod_band(fps: float) -> np.ndarray:
+    return butter(2, (_NOD_BAND[0], min(_NOD_BAND[1], 0.45 * fps)), "bandpass", fs=fps, output="sos")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,10 +14,11 @@ from capture.synthetic.script import perform
 from reenact.mouth import lip_gap
 from reenact.procedural import ProceduralConfig, procedural
 from reenact.project.channels import members
-from reenact.style import Style, apply_style, learn_style, motion_basis
+from reenact.style import Style, apply_style, hastened, learn_style, motion_basis, nodding
 from reenact.torso import torso_to_world
 from studio.codes import ARKIT52, Codes, CodeTrack
 from studio.errors import StudioError
+from studio.rotations import axis_angle_to_matrix, rigid
 
 FPS = 25.0
 
@@ -87,6 +90,56 @@ def test_fewer_blinks_are_left_out() -> None:
     track = _talk(seed=1, lids=30)
     moved = learn_style(apply_style(track, learn_style(_talk(seed=2, lids=2))))
     assert moved.blinks < learn_style(track).blinks - 8
+
+
+@pytest.mark.parametrize("ratio", [0.6, 1.0, 1.5])
+def test_tempo_changes_speed_and_neither_size_nor_time(ratio: float) -> None:
+    time = torch.arange(300) / FPS
+    swings = torch.sin(2 * math.pi * 0.5 * time) + 0.5 * torch.sin(2 * math.pi * 2.0 * time + 1)
+    away = torch.stack((swings, -0.5 * swings), dim=1)
+    moved = hastened(away, ratio)
+    assert float(moved.diff(dim=0).square().mean().sqrt() / away.diff(dim=0).square().mean().sqrt()) == pytest.approx(
+        ratio, abs=0.02
+    )
+    assert float(moved.square().mean()) == pytest.approx(float(away.square().mean()), rel=1e-3)
+    assert torch.allclose(moved[:, 1], -0.5 * moved[:, 0], atol=1e-5)
+    lags = [float((moved[20:-20, 0] * away[20 + lag : len(away) - 20 + lag, 0]).sum()) for lag in range(-10, 11)]
+    assert int(np.argmax(lags)) == 10
+
+
+def test_tempo_of_the_brows_is_taken_over() -> None:
+    slow, quick = _talk(seed=1), _talk(seed=2)
+    brows = [ARKIT52.index(name) for name in ("browInnerUp", "browDownLeft", "browDownRight")]
+    time = torch.arange(len(slow)) / FPS
+    for track, hertz in ((slow, 0.3), (quick, 1.5)):
+        swing = 0.2 + 0.15 * torch.sin(2 * math.pi * hertz * time) + 0.03 * torch.sin(2 * math.pi * 0.8 * time)
+        track.codes.expression[:, brows] = swing[:, None]
+    style = learn_style(quick)
+    moved = learn_style(apply_style(slow, style))
+    assert learn_style(slow).tempo["brows"] < 0.7 * style.tempo["brows"]
+    assert moved.tempo["brows"] > 1.15 * learn_style(slow).tempo["brows"]
+
+
+def test_nods_are_added_and_calmed() -> None:
+    time = np.arange(1500) / FPS
+    still = 0.01 * np.sin(0.5 * time)
+    often = nodding(still, FPS, 20.0, seed=3)
+    count = learn_style(_headed(often)).nods
+    assert count == pytest.approx(20.0, abs=4.0)
+    assert learn_style(_headed(nodding(often, FPS, 5.0, seed=3))).nods <= 5.0
+    assert np.array_equal(nodding(still, FPS, 0.0, seed=3), still)
+    style = learn_style(_headed(often))
+    assert learn_style(apply_style(_headed(still), style)).nods > 10.0
+
+
+def _headed(pitch: np.ndarray) -> CodeTrack:
+    """A head that turns down and up."""
+    turns = torch.zeros(len(pitch), 3)
+    turns[:, 0] = torch.from_numpy(pitch).float()
+    turns[:, 1] = 0.02 * torch.sin(torch.arange(len(pitch)) / 30)
+    codes = Codes.neutral(batch=(len(pitch),))
+    codes = replace(codes, head_to_world=rigid(axis_angle_to_matrix(turns), torch.zeros(len(pitch), 3)))
+    return CodeTrack(codes, FPS, torch.ones(len(pitch), dtype=torch.bool))
 
 
 def test_files(tmp_path: Path) -> None:
