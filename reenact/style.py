@@ -324,7 +324,8 @@ def nodding(
     now, seconds = _nods(torch.from_numpy(pitch), fps), len(pitch) / fps
     missing = round((wanted - now) * seconds / 60)
     if missing > 0:
-        rng, times, moments = np.random.default_rng([seed, 11]), np.arange(len(pitch)) / fps, []
+        rng, times = np.random.default_rng([seed, 11]), np.arange(len(pitch)) / fps
+        moments: list[float] = []
         for moment in rng.permutation(np.arange(0.0, seconds - _NOD_SECONDS, 0.1)):
             if len(moments) < missing and all(abs(moment - other) > _NOD_APART for other in moments):
                 moments.append(moment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,12 @@ def speak_codes(
 
 def _heard(pieces_of_sound: Iterable[np.ndarray], adapter: Adapter | None) -> Heard:
     """What is heard, in little memory: of phones the best, of hidden features what the adapter uses."""
-    pieces = []
+    pieces, own = [], adapter.extractor if adapter else None
+    if own is not None and adapter is not None:
+        sounds = list(pieces_of_sound)
+        told = [adapter.reduced(part) for part in own.hear(sounds)]
+        heard = _heard(sounds, None)
+        return replace(heard, hidden=np.concatenate(told)[: len(heard.moved)])
     for piece in hear(pieces_of_sound):
         hidden = adapter.reduced(piece.hidden) if adapter else piece.hidden[:, :0]
         pieces.append(Heard(piece.phones.argmax(1)[:, None].astype(np.uint8), piece.moved.astype(np.float32), hidden))

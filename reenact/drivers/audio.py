@@ -27,6 +27,8 @@ class AudioDriver:
         aligner: of the transcript: pocketsphinx (English), network, or auto.
         capture: a capture with sound and a track, whose subject's own way of speaking is used.
         track: which track of it.
+        features: your own network of speech features (HuBERT, wav2vec2 …; an ONNX file that takes [1, N] at 16 kHz and
+            gives [1, N / 320, D]), for the adapted layer.
         layer: what makes the codes: aligned, network, adapted, or auto: the first that has what it needs of adapted,
             aligned, network.
         fps: frames per second of the codes.
@@ -42,6 +44,7 @@ class AudioDriver:
     aligner: str = "auto"
     capture: Path | None = None
     track: str | None = None
+    features: Path | None = None
     layer: str = "auto"
     fps: float = 30.0
     jaw: float = 1.0
@@ -60,10 +63,10 @@ class AudioDriver:
         sound = read_audio(self.source)
         if sound is None:
             raise StudioError(f"{self.source} holds no sound", expected="a recording of speech")
-        adapter = adapter_of(self.capture, self.track) if self.capture else None
+        adapter = adapter_of(self.capture, self.track, features=self.features) if self.capture else None
         speech = Speech(self._text(), self.textgrid, self.language, self.aligner, adapter)
         track = speak_codes(sound, speech, self.fps, Strength(self.jaw, self.lips), self.layer, self.channel)
-        used = [item for item in (self.source, self.textgrid) if item is not None]
+        used = [item for item in (self.source, self.textgrid, self.features) if item is not None]
         parents = {item.name: content_hash(item) for item in used}
         if self.capture and adapter:
             parents[self.capture.name] = content_hash(self.capture / "manifest.json")

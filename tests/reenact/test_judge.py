@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from capture.synthetic.phones import schedule, usual_seconds
 from capture.synthetic.script import perform
+from capture.synthetic.speech import synthesise
+from reenact.audio.articulation import codes_of, movements
+from reenact.audio.jaw import heard_opening
 from reenact.drivers import Driving
 from reenact.judge.motion import (
     Interval,
@@ -212,3 +216,22 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert found["figures"]["AED"] == 0.0
     assert main([*arguments, f"out={tmp_path}/judged"]) == 2
     assert main(["eval"]) == 2
+
+
+def test_a_heard_opening_is_a_second_estimator() -> None:
+    """Made-up speech, and a mouth that speaks it 120 ms late: the lag of what the network hears."""
+    names = "M AA P AE B UW M IY P OW B AA M EH P AA SIL"
+    text = f"SIL {names} {names}"
+    seconds = usual_seconds(text)
+    phones = schedule(text, 0.0, seconds)
+    audio = synthesise(phones, seconds)
+    times = np.arange(int(seconds * FPS)) / FPS
+    codes = Codes.neutral(batch=(len(times),))
+    codes.expression[:] = torch.from_numpy(codes_of(movements(phones, times - 0.12))).float()
+    opening = heard_opening(audio)
+    assert len(opening) == pytest.approx(100 * audio.duration, abs=4)
+    found = find_offset(_track(codes), opening)
+    assert found is not None
+    assert found.lag == pytest.approx(0.12, abs=0.06)
+    figures = offsets(_track(codes), audio, heard_opening)
+    assert isinstance(figures["A/V r by phones"], float)

@@ -13,6 +13,10 @@ import pytest
 import torch
 import yaml
 
+from capture.synthetic.phones import schedule
+from capture.synthetic.speech import synthesise
+from reenact.audio.espeak import find_espeak
+from reenact.drivers import driver_class
 from reenact.project.channels import CHANNELS, assembled, members, mixed, part_of, seconds_needed
 from reenact.project.compose import Played, compose
 from reenact.project.handover import carried_over, gaps
@@ -485,3 +489,37 @@ def test_a_source_of_closures_keeps_lips_closed_under_an_emotion(avatar: Any) ->
     jaw = made.codes.expression[:, ARKIT52.index("jawOpen")]
     assert torch.allclose(jaw[21:24], torch.tensor(0.2), atol=1e-5)
     assert jaw[40] > 0.25
+
+
+def test_a_voice_and_a_text_are_sources_of_a_timeline(tmp_path: Path, avatar: Any) -> None:
+    """Lips and jaw from sound, then from words, each at its time; everything else from an actor."""
+    phones = schedule("SIL M AA P AA SIL", 0.0, 1.2)
+    write_wav(tmp_path / "line.wav", synthesise(phones, 1.2))
+    save(tmp_path, actor=talk(100))
+    sources: dict[str, Any] = {
+        "voice": {"kind": "audio", "source": "line.wav", "fps": FPS},
+        "actor": {"kind": "track", "source": "actor"},
+    }
+    mouth: list[Any] = [{"source": "voice", "end": 1.2}]
+    if find_espeak() is not None:
+        sources["words"] = {"kind": "text", "text": "Papa", "fps": FPS, "at": 2.0}
+        mouth.append({"source": "words", "start": 2.0, "fade": 0.1})
+    data = project(
+        tmp_path,
+        sources=sources,
+        channels={"all": "actor", "mouth": mouth, "jaw": mouth},
+        alive=None,
+        seconds=3.0,
+    )
+    codes = _compose(tmp_path, avatar, data).codes
+    alone = driver_class("audio")(source=tmp_path / "line.wav", fps=FPS).drive().track  # type: ignore[call-arg]
+    jaw = ARKIT52.index("jawOpen")
+    heard = alone.codes.expression[:30, jaw]
+    assert float(heard.max()) > 0.1
+    assert float(torch.corrcoef(torch.stack((codes.expression[2:24, jaw], heard[2:24])))[0, 1]) > 0.95
+    assert torch.allclose(
+        _channel(codes, "brows"), _channel(talk(100).codes, "brows")[: len(codes.expression)], atol=1e-5
+    )
+    if find_espeak() is not None:
+        assert float(codes.expression[52:70, jaw].max()) > 0.05
+    assert float(codes.expression[35:48, jaw].max()) < 0.05
