@@ -106,7 +106,7 @@ def render(
     if config.fps is not None:
         driving = dataclasses.replace(driving, track=resample(driving.track, config.fps))
     track = driving.track
-    cameras = _cameras(avatar, track, cameras, config)
+    cameras = cameras_of(avatar, track, cameras, config)
     if out.suffix.lower() == ".mp4":
         if config.alpha:
             raise StudioError(
@@ -190,8 +190,8 @@ def _write_mp4(out: Path, images: Iterator[np.ndarray], count: int, video: Video
     return out
 
 
-def _cameras(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config: RenderConfig) -> Camera:
-    """One camera of the wanted size for each frame."""
+def cameras_of(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config: RenderConfig) -> Camera:
+    """One camera of the wanted size for each frame; arguments and errors as of ``render``."""
     frames = len(track)
     if cameras is None:
         target = transform_points(avatar.codes.head_to_world, torch.tensor([_HEAD_CENTER]))[0]
@@ -210,13 +210,13 @@ def _render_mp4(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, co
     behind = background(config.background, avatar, *size)
     images = render_frames(avatar, driving.track.codes, cameras, lambda frame: frame.pixels(behind)[0])
     video = VideoSettings(driving.track.fps, size, driving.audio, config.quality)
-    return _write_mp4(out, images, len(cameras), video, _manifest(avatar, driving, cameras, config))
+    return _write_mp4(out, images, len(cameras), video, video_manifest(avatar, driving, cameras, config))
 
 
 def _render_images(
     avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig, resume: bool
 ) -> Path:
-    manifest = _manifest(avatar, driving, cameras, config)
+    manifest = video_manifest(avatar, driving, cameras, config)
     _claim(out, manifest, resume)
     behind = background(config.background, avatar, cameras.width, cameras.height)
     names = [out / f"{index:06d}.png" for index in range(len(cameras))]
@@ -259,7 +259,8 @@ def _read_job(path: Path) -> dict[str, Any]:
         raise StudioError(f"damaged file: {path}", got=error, next="choose another name for the folder") from error
 
 
-def _manifest(avatar: Avatar, driving: Driving, cameras: Camera, config: RenderConfig) -> Manifest:
+def video_manifest(avatar: Avatar, driving: Driving, cameras: Camera, config: RenderConfig) -> Manifest:
+    """What a video says of itself."""
     track = driving.track
     return Manifest(
         kind="video",

@@ -127,6 +127,55 @@ def render_project(
     if cache is None:
         name = source.stem if isinstance(source, Path) else "project"
         cache = project.folder / f".{name}.cache"
+    staging = stage_project(project, look, kernels, cache, load)
+    actors, cameras, config = staging.actors, staging.cameras, staging.config
+    pictures = PictureCache(cache / "pictures")
+    behind = background(config.background, actors[0].avatar, cameras.width, cameras.height)
+    stamp = hashlib.sha256(json.dumps([staging.hashes, kernels, look, config.alpha]).encode())
+    stamp.update(np.ascontiguousarray(behind.numpy()).tobytes())
+
+    def draw(frame: int) -> np.ndarray:
+        key = _picture_key(stamp, actors, cameras, frame)
+        return pictures.get(key, lambda: develop(actors, cameras[frame], frame, behind, config.alpha))
+
+    count = len(cameras)
+    video = VideoSettings(project.fps, (cameras.width, cameras.height), staging.voice, config.quality)
+    write_pictures(out, drawn(count, draw), count, video, staging.manifest)
+    pictures.prune(_KEPT_BYTES)
+    return Rendered(out, count, pictures.missed, staging.computed)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A project, ready to be drawn.
+
+    Args:
+        actors: who is on the stage, with all codes.
+        cameras: T.
+        config: background, alpha and quality; size and rate are in ``cameras`` and ``fps``.
+        voice: the sound, or None.
+        hashes: of the avatars, in the order of the actors.
+        computed: the sources that had to be made.
+        manifest: of the video.
+    """
+
+    actors: list[Actor]
+    cameras: Camera
+    config: RenderConfig
+    voice: Audio | None
+    hashes: list[str]
+    computed: tuple[str, ...]
+    manifest: Manifest
+
+
+def stage_project(
+    project: Project,
+    look: Look,
+    kernels: str,
+    cache: Path,
+    load: Callable[[Path, str, int | None], Avatar] | None = None,
+) -> Staging:
+    """Everything of a project but its pictures; arguments and errors as of ``render_project``."""
     avatars = _avatars(project, look, kernels, load)
     made = compose_project(project, avatars, cache)
     for name, excesses in made.beyond.items():
@@ -134,16 +183,7 @@ def render_project(
             say(f"{name}: beyond what the avatar has learned: {'; '.join(map(str, excesses[:3]))}")
     actors, cameras = _stage(project, avatars, made, look)
     hashes = [_avatar_hash(project, name) for name in project.characters]
-    pictures = PictureCache(cache / "pictures")
     config = replace(project.render, size=None, fps=None)
-    behind = background(config.background, actors[0].avatar, cameras.width, cameras.height)
-    stamp = hashlib.sha256(json.dumps([hashes, kernels, look, config.alpha]).encode())
-    stamp.update(np.ascontiguousarray(behind.numpy()).tobytes())
-
-    def draw(frame: int) -> np.ndarray:
-        key = _picture_key(stamp, actors, cameras, frame)
-        return pictures.get(key, lambda: _develop(actors, cameras[frame], frame, behind, config))
-
     body = {
         "characters": {name: dict(track.provenance) for name, track in made.tracks.items()},
         "beyond": {name: [dataclasses.asdict(item) for item in items] for name, items in made.beyond.items()},
@@ -151,12 +191,8 @@ def render_project(
         "config": json.loads(json.dumps(dataclasses.asdict(config), default=str)),
     }
     parents = {**made.parents, **{f"avatar {name}": value for name, value in zip(project.characters, hashes)}}
-    count = len(cameras)
     manifest = Manifest(kind="video", parents=parents, synthetic=True, body={"statement": PROVENANCE, **body})
-    video = VideoSettings(project.fps, (cameras.width, cameras.height), made.voice, config.quality)
-    write_pictures(out, drawn(count, draw), count, video, manifest)
-    pictures.prune(_KEPT_BYTES)
-    return Rendered(out, count, pictures.missed, made.computed)
+    return Staging(actors, cameras, config, made.voice, hashes, made.computed, manifest)
 
 
 class PictureCache:
@@ -288,6 +324,7 @@ def _picture_key(stamp: Any, actors: list[Actor], cameras: Camera, frame: int) -
     return str(digest.hexdigest()[:32])
 
 
-def _develop(actors: list[Actor], camera: Camera, frame: int, behind: torch.Tensor, config: RenderConfig) -> np.ndarray:
+def develop(actors: list[Actor], camera: Camera, frame: int, behind: torch.Tensor, alpha: bool) -> np.ndarray:
+    """A picture of the scene: [H, W, 3] uint8 over a background, or [H, W, 4] with straight alpha."""
     image = render_scene(actors, camera, frame)
-    return transparent(image) if config.alpha else image.pixels(behind)[0]
+    return transparent(image) if alpha else image.pixels(behind)[0]

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reenact.project.channels import CHANNELS
 from reenact.project.handover import Missing
 from reenact.render import RenderConfig
@@ -17,9 +15,9 @@ from studio.building import build
 from studio.codes import ARKIT52
 from studio.errors import StudioError
 from studio.nearest import did_you_mean
+from studio.plain_yaml import read_plain_yaml
 
 HEAD_OFFSETS = ("yaw", "pitch", "roll")  # degrees: to the subject's left, down, to the right shoulder
-_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -222,18 +220,7 @@ def read_project(path: Path) -> Project:
     Raises:
         StudioError: no such file, not YAML, tags or repeated keys, or a setting that is unknown or of the wrong kind.
     """
-    if not path.is_file():
-        raise StudioError(f"no such project: {path}", expected="a YAML file", next="check the path")
-    if path.stat().st_size > _MOST_BYTES:
-        raise StudioError(f"{path} is too large for a project", got=f"{path.stat().st_size} bytes")
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise StudioError(f"cannot read the project {path}", got=f"{problem}{where}", expected="plain YAML") from error
-    return parse_project(data, path.parent)
+    return parse_project(read_plain_yaml(path, "project"), path.parent)
 
 
 def parse_project(data: object, folder: Path = Path()) -> Project:
@@ -284,23 +271,3 @@ def _source(item: object, name: str) -> Mapping[str, Any]:
         near = did_you_mean(str(item["kind"]), drivers())
         raise StudioError(f"unknown kind of source {name}", got=item["kind"], expected=near or " | ".join(drivers()))
     return item
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without tags, aliases and repeated keys: nothing is made but text, numbers, lists and mappings."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()
-        mark: Any = event.start_mark
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not used in projects", mark)
-        if getattr(event, "tag", None) not in (None, "!"):
-            raise yaml.composer.ComposerError(None, None, f"a tag: {event.tag}", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        names = [key.value for key, _ in node.value]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)

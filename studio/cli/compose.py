@@ -23,6 +23,7 @@ from studio.cli.help import CONFIGS, default_choices, group_choices
 from studio.errors import StudioError
 from studio.nearest import did_you_mean
 
+JOB_ACTIONS = ("run", "forecast", "status", "pause", "resume", "cancel", "retry")
 _SETTING = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
 _NUMBERS = re.compile(r"\[[\d\s.,+-]*\]")  # a list of numbers, such as a size
 
@@ -67,6 +68,8 @@ def _split(verb: str, setting: str) -> tuple[str, str]:
     match = _SETTING.fullmatch(setting)
     if match is None and verb == "render" and setting.endswith((".yaml", ".yml")):
         return "project", setting
+    if match is None and verb == "jobs":
+        return ("action" if setting in JOB_ACTIONS else "job"), setting
     if match is None:
         first = next(iter(OmegaConf.missing_keys(_compose(verb, []))), "key")
         hint = f"studio {verb} {first}={setting}" if "=" not in setting else f"studio {verb} --help"

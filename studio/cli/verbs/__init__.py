@@ -12,6 +12,7 @@ VERBS: tuple[str, ...] = (
     "eval",
     "drive",
     "render",
+    "jobs",
     "view",
     "live",
     "export",

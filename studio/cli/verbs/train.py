@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from studio.cli.config import Config
 from studio.cli.finish import finish
 from studio.cli.progress import step_bar
 from studio.cli.rooms import chosen_head, note_origin, only_track
 from studio.errors import StudioError
+
+if TYPE_CHECKING:
+    from recon.loop import Step
+    from studio.captures import Capture
 
 
 def run(config: Config) -> None:
@@ -21,6 +29,35 @@ def run(config: Config) -> None:
 
 def train_avatar(config: Config, capture_folder: Path, track_name: str | None, out: Path, resume: bool) -> Path:
     """Train the kind of avatar that the group ``avatar`` chooses; returns the avatar folder in ``out``."""
+    plan = plan_training(config, capture_folder, track_name)
+    try:
+        with step_bar("train") as on_step:
+            return plan.start(out, on_step, resume)
+    finally:
+        note_origin(out, config, capture_folder, plan.track)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A training whose settings and sources are checked.
+
+    Args:
+        kind: of avatar.
+        settings: the training's own configuration.
+        capture: what it learns from.
+        track: name of the track, None where none is used.
+        start: trains into a run folder: (folder, on_step, resume) -> avatar folder.
+    """
+
+    kind: str
+    settings: Any
+    capture: Capture
+    track: str | None
+    start: Callable[[Path, Callable[[Step], None] | None, bool], Path]
+
+
+def plan_training(config: Config, capture_folder: Path, track_name: str | None) -> TrainingPlan:
+    """Check a training before it begins. Raises StudioError for settings or a capture that do not fit."""
     from studio.captures import open_capture
 
     capture = open_capture(capture_folder)
@@ -32,33 +69,37 @@ def train_avatar(config: Config, capture_folder: Path, track_name: str | None, o
         raise StudioError(
             f"{capture_folder} shows a single moment", next="train it with avatar=static_splats or avatar=hash_static"
         )
-    name = None if is_static else track_name or only_track(capture)
-    try:
-        with step_bar("train") as on_step:
-            if kind == "hash_static":
-                from recon.train_hash import HashStaticConfig, train_hash_static
+    if is_static:
+        return _static_plan(kind, settings, common, capture)
+    name = track_name or only_track(capture)
+    track = capture.track(name)
+    if kind == "hash_ensemble":
+        from recon.hash_config import HashEnsembleConfig
+        from recon.train_hash_ensemble import train_hash_ensemble
 
-                return train_hash_static(capture, settings.to(HashStaticConfig, **common), out, on_step, resume)
-            if name is None:
-                from recon.train_static import StaticConfig, train_static
+        ensemble = settings.to(HashEnsembleConfig, **common)
+        start = partial(train_hash_ensemble, capture, track, ensemble)
+        return TrainingPlan(kind, ensemble, capture, name, start)
+    if kind == "hash_codes":
+        from recon.train_hash_codes import HashCodesConfig, train_hash_codes
 
-                return train_static(capture, settings.to(StaticConfig, **common), out, on_step, resume)
-            track = capture.track(name)
-            if kind == "hash_ensemble":
-                from recon.hash_config import HashEnsembleConfig
-                from recon.train_hash_ensemble import train_hash_ensemble
+        codes = settings.to(HashCodesConfig, **common)
+        start = partial(train_hash_codes, capture, track, chosen_head(config), codes)
+        return TrainingPlan(kind, codes, capture, name, start)
+    from recon.train import train
+    from recon.train_config import TrainConfig
 
-                ensemble = settings.to(HashEnsembleConfig, **common)
-                return train_hash_ensemble(capture, track, ensemble, out, on_step, resume)
-            if kind == "hash_codes":
-                from recon.train_hash_codes import HashCodesConfig, train_hash_codes
+    chosen = settings.to(TrainConfig, **common)
+    return TrainingPlan(kind, chosen, capture, name, partial(train, capture, track, chosen_head(config), chosen))
 
-                codes = settings.to(HashCodesConfig, **common)
-                return train_hash_codes(capture, track, chosen_head(config), codes, out, on_step, resume)
-            from recon.train import train
-            from recon.train_config import TrainConfig
 
-            chosen = settings.to(TrainConfig, **common)
-            return train(capture, track, chosen_head(config), chosen, out, on_step, resume)
-    finally:
-        note_origin(out, config, capture_folder, name)
+def _static_plan(kind: str, settings: Config, common: Mapping[str, Any], capture: Capture) -> TrainingPlan:
+    if kind == "hash_static":
+        from recon.train_hash import HashStaticConfig, train_hash_static
+
+        field = settings.to(HashStaticConfig, **common)
+        return TrainingPlan(kind, field, capture, None, partial(train_hash_static, capture, field))
+    from recon.train_static import StaticConfig, train_static
+
+    static = settings.to(StaticConfig, **common)
+    return TrainingPlan(kind, static, capture, None, partial(train_static, capture, static))

@@ -1,0 +1,1 @@
+"""Job files: what they may say, and the tasks that they become."""
