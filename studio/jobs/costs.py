@@ -25,7 +25,7 @@ from studio.jobs.tasks import Task
 from studio.machine import processor
 
 _KEPT = 100  # observations of a kind
-_NEAREST = 9  # of them, by amount of work, tell what a task takes
+_NEAREST = 9  # of them, by amount of work and then the latest, tell what a task takes
 _STARTS = 2.0  # seconds of a process's start, until that was measured
 
 
@@ -110,7 +110,8 @@ class Costs:
 
     def _near(self, task: Task) -> list[Any]:
         known = self._kinds.get(task.kind, [])
-        same = [row for row in known if row[4] == task.threads] or known
+        latest = known[::-1]
+        same = [row for row in latest if row[4] == task.threads] or latest
         return sorted(same, key=lambda row: abs(math.log((row[0] or 1e-9) / (task.amount or 1e-9))))[:_NEAREST]
 
     @property

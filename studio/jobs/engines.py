@@ -79,9 +79,17 @@ class _Future:
 
 
 class LocalEngine:
-    """Processes of this machine, each with its own interpreter; they end when the driver is gone."""
+    """Processes of this machine, each with its own interpreter; they end when the driver is gone.
 
-    def __init__(self, workers: int, memory: float | None = None, gpus: int = 0) -> None:
+    Args:
+        workers: processes.
+        memory: bytes that they may take together; most of what is free when not given.
+        gpus: devices.
+        log: file to which the workers' messages go, instead of the driver's standard error.
+    """
+
+    def __init__(self, workers: int, memory: float | None = None, gpus: int = 0, log: Path | None = None) -> None:
+        self._log = log
         self.cores, self.gpus = float(workers), float(gpus)
         self.memory = memory if memory is not None else _ROOM * (free_memory() or 4e9)
         self._others = set(multiprocessing.active_children())
@@ -90,7 +98,8 @@ class LocalEngine:
     def start(self, call: Call, memory: float, gpus: int) -> Running:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = concurrent.futures.ProcessPoolExecutor(int(self.cores), context, _end_with_driver)
+            log = None if self._log is None else str(self._log)
+            self._pool = concurrent.futures.ProcessPoolExecutor(int(self.cores), context, _begin_worker, (log,))
         pool = self._pool
         try:
             future = pool.submit(perform, call)
@@ -113,8 +122,12 @@ class LocalEngine:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _end_with_driver() -> None:
-    """In a worker: end at once when the driver is gone, even by SIGKILL, instead of waiting for work for ever."""
+def _begin_worker(log: str | None) -> None:
+    """In a worker: write messages to the log; end at once when the driver is gone, even by SIGKILL."""
+    if log is not None:
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
     driver = multiprocessing.parent_process()
     assert driver is not None
 

@@ -21,6 +21,7 @@ from studio.folders import write_json
 
 DONE = "done.json"  # in a result: files -> sha256 and bytes, and what it took
 LOG = "log.jsonl"  # of a job: one line for each event
+WORKERS = "workers.log"  # of a job: what workers say
 SCRATCH, _MAKING = ".scratch", ".making"
 
 

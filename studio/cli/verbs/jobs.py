@@ -96,7 +96,6 @@ def _go_on(config: Config, folder: Path) -> None:
 
 
 def _drive(folder: Path, planned: Planned, engine: Engine) -> None:
-    from studio.cli.progress import count_bar
     from studio.jobs.costs import Costs, in_words
     from studio.jobs.driver import Driver
     from studio.jobs.job import owned, status
@@ -105,19 +104,17 @@ def _drive(folder: Path, planned: Planned, engine: Engine) -> None:
         driver = Driver(folder, planned.tasks, engine, Costs())
         say(f"forecast: {driver.forecast}")
         began, told = time.perf_counter(), 0.0
-        with count_bar("tasks") as on_count:
 
-            def on_progress(done: int, known: int) -> None:
-                nonlocal told
-                now = time.perf_counter() - began
-                if now - told >= _TELL_EVERY:
-                    told = now
-                    on_count(done, known)
-                    remaining = status(folder).remaining
-                    if remaining is not None:
-                        say(f"{done} of {known} tasks done, about {in_words(remaining)} to go")
+        def on_progress(done: int, known: int) -> None:
+            nonlocal told
+            now = time.perf_counter() - began
+            if now - told >= _TELL_EVERY:
+                told = now
+                remaining = status(folder).remaining
+                if remaining is not None:
+                    say(f"{done} of {known} tasks done, about {in_words(remaining)} to go")
 
-            outcome = driver.run(on_progress)
+        outcome = driver.run(on_progress)
         took = time.perf_counter() - began
     say(
         f"{outcome.state}: {outcome.performed} tasks in {in_words(took)} (forecast {in_words(driver.forecast.seconds)})"
@@ -152,6 +149,7 @@ def _require_room(folder: Path, planned: Planned, engine: Engine) -> None:
 
 def _engine(config: Config, folder: Path, cores: int, gpus: int) -> Engine:
     from studio.jobs.engines import LocalEngine, RayEngine, SlurmEngine
+    from studio.jobs.results import WORKERS
 
     name: EngineName = config.get("engine", EngineName)
     address = config.get("address", str | None)
@@ -159,7 +157,7 @@ def _engine(config: Config, folder: Path, cores: int, gpus: int) -> Engine:
         return RayEngine(address)
     if name == "slurm":
         return SlurmEngine(folder.parent / f".{folder.name}.slurm", address)
-    return LocalEngine(config.get("workers", int | None) or cores, gpus=gpus)
+    return LocalEngine(config.get("workers", int | None) or cores, gpus=gpus, log=folder / WORKERS)
 
 
 def _gpus() -> int:
