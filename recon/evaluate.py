@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,10 +16,13 @@ from torch import Tensor
 from recon.comparison import PHOTOMETRIC, behind_person, photo_over
 from recon.flicker import Flicker
 from recon.frames import region_masks
+from recon.judging import BLOCK, Frames, Judged, Temporal, body_regions, matched_psnr, ms_ssim, pooled
 from recon.metrics import ColorMatch, match_exposure
 from recon.perceptual import Perceptual
+from recon.protocols import PROTOCOLS
+from recon.report_page import write_report
 from studio.avatar import Avatar
-from studio.captures import Capture, Frame
+from studio.captures import Capture, Frame, Split
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.folders import Manifest, content_hash, write_folder, write_json
@@ -28,7 +31,9 @@ from studio.kernels.photometric import ssim
 from studio.media.images import to_uint8, write_image
 from studio.media.video_writer import VideoWriter
 
-_SHEET_ROWS = 8
+Key = tuple[int, int]  # (timestep, camera)
+_Sum = tuple[float, float, int]
+_SHEET_ROWS, _WORST = 8, 4
 _ERROR_GAIN = 4.0  # the sheet shows absolute errors this much brighter
 _STATIC_FPS = 5.0  # a video of photos that have no frame rate
 _MASKS = {
@@ -37,6 +42,8 @@ _MASKS = {
     "colour matched": "after one affine change of colour for each camera, the same in all its frames; rigs only",
     "foreground": "matte above one half",
     "face, mouth, eyes": "hulls of the head model's posed landmarks",
+    "hair, torso": "foreground outside of the face, above and below the chin; ears are hair",
+    "crop": "none: photos as the capture has them",
 }
 _NO_LPIPS = "not measured: no weights given (perceptual.backbone, perceptual.heads)"
 _NO_FLICKER = "not measured: no six frames follow on each other"
@@ -44,58 +51,64 @@ _FLICKER = "RMS change of brightness (of 255) from frame to frame where the sour
 
 
 @dataclass
-class _Sums:
-    """Squared error and similarity, added up over the pixels of a region in all frames."""
-
-    squared: float = 0.0
-    similarity: float = 0.0
-    pixels: int = 0
-
-    def add(self, squared: Tensor, similarity: Tensor, mask: np.ndarray) -> None:
-        chosen = torch.from_numpy(mask)
-        self.squared += float(squared[chosen].sum(dtype=torch.float64))
-        self.similarity += float(similarity[chosen].sum(dtype=torch.float64))
-        self.pixels += int(mask.sum())
-
-    def figures(self) -> dict[str, float | int | None]:
-        """PSNR of the mean squared error (dB, peak 1) and mean SSIM; None where the region was never seen."""
-        if not self.pixels:
-            return {"psnr": None, "ssim": None, "pixels": 0}
-        mse = self.squared / self.pixels
-        psnr = None if mse == 0 else round(-10 * math.log10(mse), 3)
-        return {"psnr": psnr, "ssim": round(self.similarity / self.pixels, 5), "pixels": self.pixels}
-
-
-@dataclass
 class _Report:
     """What comes together while the frames go by."""
 
-    regions: dict[str, _Sums] = field(default_factory=dict)
+    frames: Frames = field(default_factory=Frames)
     colors: dict[int, ColorMatch] = field(default_factory=dict)
     flicker: Flicker = field(default_factory=Flicker)
+    temporal: Temporal = field(default_factory=Temporal)
     distances: list[float] = field(default_factory=list)
     rows: list[np.ndarray] = field(default_factory=list)
+    error: np.ndarray | None = None  # [H, W] squared error, summed over frames
+    worst: list[tuple[float, int, np.ndarray]] = field(default_factory=list)  # PSNR, frame, row of the sheet
 
-    def add(self, truth: np.ndarray, render: np.ndarray, masks: dict[str, np.ndarray]) -> None:
+    def add(self, key: Key, truth: np.ndarray, render: np.ndarray, masks: dict[str, np.ndarray]) -> None:
+        """Take a frame in."""
         a, b = (torch.from_numpy(image).float()[None] / 255 for image in (render, truth))
         squared, similarity = (a - b)[0].square().mean(-1), ssim(a, b)[0].mean(-1)
-        for name, mask in masks.items():
-            self.regions.setdefault(name, _Sums()).add(squared, similarity, mask)
+        sums = {name: _summed(squared, similarity, mask) for name, mask in masks.items()}
+        self.frames.judged.append(Judged(*key, sums, ms_ssim(a, b)))
+        self.error = squared.numpy() if self.error is None else self.error + squared.numpy()
 
     def match(self, camera: int, truth: np.ndarray, render: np.ndarray, mask: np.ndarray) -> None:
         self.colors.setdefault(camera, ColorMatch()).add(render[mask] / 255, truth[mask] / 255)
 
-    def figures(self) -> dict[str, dict[str, float | int | None]]:
+    def exposed(self, truth: np.ndarray, render: np.ndarray, mask: np.ndarray) -> None:
+        """The last frame again, with its exposure matched."""
+        a, b = (torch.from_numpy(image).float()[None] / 255 for image in (match_exposure(render, truth), truth))
+        last = self.frames.judged[-1]
+        sums = _summed((a - b)[0].square().mean(-1), ssim(a, b)[0].mean(-1), mask)
+        regions = {**last.regions, "full, exposure matched": sums}
+        self.frames.judged[-1] = replace(last, regions=regions)
+
+    def remember(self, row: np.ndarray) -> None:
+        """Keep the row of the last frame if it is among the worst."""
+        region = "face" if "face" in self.frames.judged[-1].regions else "full"
+        squared, _, pixels = self.frames.judged[-1].regions[region]
+        score = -10 * math.log10(max(squared, 1e-12) / pixels) if pixels else math.inf
+        index = len(self.frames.judged) - 1
+        near = [item for item in self.worst if item[1] // BLOCK == index // BLOCK]  # of neighbours the worst only
+        if all(score < item[0] for item in near):
+            others = [item for item in self.worst if item[1] // BLOCK != index // BLOCK]
+            self.worst = sorted([*others, (score, index, row)], key=lambda item: item[:2])[:_WORST]
+
+    def figures(self) -> dict[str, dict[str, Any]]:
         """By region."""
-        figures = {name: sums.figures() for name, sums in self.regions.items()}
-        pixels = sum(match.pixels for match in self.colors.values())
-        if pixels:
-            mse = sum(match.squared_error() for match in self.colors.values()) / (3 * pixels)
-            figures["foreground, colour matched"] = {
-                "psnr": round(-10 * math.log10(max(mse, 1e-12)), 3),
-                "pixels": pixels,
-            }
+        figures = self.frames.figures()
+        matched = matched_psnr(self.colors)
+        if matched is not None:
+            figures["foreground, colour matched"] = matched
         return figures
+
+
+def _summed(squared: Tensor, similarity: Tensor, mask: np.ndarray) -> _Sum:
+    chosen = torch.from_numpy(mask)
+    return (
+        float(squared[chosen].sum(dtype=torch.float64)),
+        float(similarity[chosen].sum(dtype=torch.float64)),
+        int(mask.sum()),
+    )
 
 
 def evaluate(
@@ -106,8 +119,9 @@ def evaluate(
     out: Path,
     on_step: Callable[[int, int], None] | None = None,
     perceptual: Perceptual | None = None,
+    protocol: tuple[str, Split] | None = None,
 ) -> dict[str, Any]:
-    """Render a split of a capture and compare.
+    """Render a split of a capture and compare; report.html shows it, metrics.json and frames.json hold the numbers.
 
     Args:
         avatar: any avatar.
@@ -117,6 +131,7 @@ def evaluate(
         out: folder to make.
         on_step: called with frames done and frames in all.
         perceptual: LPIPS, where the user has its weights.
+        protocol: name and photos of a protocol of ``recon.protocols``, instead of the split, whose name it replaces.
 
     Returns:
         What metrics.json holds: protocol, split, resolution, per region psnr, ssim and the number of pixels,
@@ -125,7 +140,7 @@ def evaluate(
     Raises:
         StudioError: no such split, no valid frame in it, codes of another space, or ``out`` exists.
     """
-    part = capture.split(split)
+    part = capture.split(split) if protocol is None else protocol[1]
     shown = [t for t in part.timesteps if track is None or bool(track.valid[t])]
     if not shown:
         raise StudioError(
@@ -136,7 +151,7 @@ def evaluate(
     with write_folder(out, Manifest(kind="evaluation", parents=parents, synthetic=True)) as folder:
         report = _compared(avatar, capture, track, keys, folder, on_step, perceptual)
         metrics = {
-            "protocol": _protocol(track),
+            "protocol": _protocol(track) + ("" if protocol is None else f". {PROTOCOLS[protocol[0]].statement}"),
             "split": split,
             "frames": len(keys),
             "skipped": f"{len(part.timesteps) - len(shown)} timesteps without a tracked face",
@@ -144,10 +159,16 @@ def evaluate(
             "mask": _MASKS,
             "regions": report.figures(),
             "lpips": round(fmean(report.distances), 5) if report.distances else _NO_LPIPS,
+            "ms_ssim": report.frames.ms_ssim(),
+            "temporal": report.temporal.figures(),
+            "intervals": f"95 %, {BLOCK} consecutive frames of a camera drawn together; null for too few",
+            "jod": "not measured: needs a calibrated metric that is not ours to ship",
             "flicker": {"what": _FLICKER, **report.flicker.figures()} if report.flicker.regions else _NO_FLICKER,
         }
         write_json(folder / "metrics.json", metrics)
+        write_json(folder / "frames.json", _frame_list(report, capture))
         write_image(folder / "sheet.png", contact_sheet(report.rows))
+        write_report(folder, capture.folder.name, metrics, report.frames, report.error, report.worst)
     return metrics
 
 
@@ -183,21 +204,25 @@ def _compared(
             truth = photo_over(frame, behind)
             image = avatar.render(frame.camera, codes).pixels(behind)[0]
             masks = _masks(avatar, frame, codes)
-            report.add(truth, image, masks)
+            report.add((key[0], key[1]), truth, image, masks)
             if perceptual is not None:
                 report.distances.append(_distance(perceptual, image, truth))
             if index == 0 or key != (keys[index - 1][0] + 1, keys[index - 1][1]):
                 report.flicker.cut()
+                report.temporal.cut()
             report.flicker.add(truth, image, masks.get("foreground"))
+            report.temporal.add(truth, image, masks.get("foreground", masks["full"]))
             if track is None:
-                report.add(truth, match_exposure(image, truth), {"full, exposure matched": masks["full"]})
+                report.exposed(truth, image, masks["full"])
             elif len(capture.cameras) > 1 and "foreground" in masks:
                 report.match(key[1], truth, image, masks["foreground"])
             truths.write(truth)
             renders.write(image)
+            error = np.abs(truth.astype(np.float32) - image) * (_ERROR_GAIN / 255)
+            row = np.hstack((truth, image, to_uint8(error)))
+            report.remember(row)
             if index in in_sheet:
-                error = np.abs(truth.astype(np.float32) - image) * (_ERROR_GAIN / 255)
-                report.rows.append(np.hstack((truth, image, to_uint8(error))))
+                report.rows.append(row)
             if on_step is not None:
                 on_step(index + 1, len(keys))
     return report
@@ -216,7 +241,22 @@ def _masks(avatar: Avatar, frame: Frame, codes: Codes) -> dict[str, np.ndarray]:
     head = getattr(avatar, "head", None)
     if isinstance(head, HeadModel):
         masks |= region_masks(head, codes, frame.camera)
+        if "foreground" in masks:
+            masks |= body_regions(head, codes, frame.camera, masks["face"], masks["foreground"])
     return masks
+
+
+def _frame_list(report: _Report, capture: Capture) -> list[dict[str, Any]]:
+    """Every frame's figures."""
+    return [
+        {
+            "timestep": capture.timestep_ids[frame.timestep],
+            "camera": capture.cameras.ids[frame.camera],
+            "ms_ssim": frame.ms_ssim,
+            "regions": {name: pooled(np.array([sums])) for name, sums in frame.regions.items()},
+        }
+        for frame in report.frames.judged
+    ]
 
 
 def contact_sheet(

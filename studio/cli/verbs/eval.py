@@ -11,21 +11,26 @@ from studio.cli.progress import count_bar
 from studio.cli.rooms import trained_on
 from studio.cli.verbs.drive import make_driver
 from studio.errors import StudioError
-from studio.folders import next_free, require_new
+from studio.folders import Manifest, next_free, read_manifest, require_new, write_folder
 from studio.logs import say
 
 if TYPE_CHECKING:
     from recon.perceptual import PerceptualConfig
+    from studio.captures import Split
 
 
 def run(config: Config) -> None:
     """Judge the driver where there is one, else the avatar of a run on each held-out split."""
-    if config.values["driver"]["source"] is not None:
+    if config.optional_path("compare") is not None:
+        _compare(config)
+    elif config.values["driver"]["source"] is not None:
         _driver(config)
     elif config.optional_path("run") is not None:
         _run(config)
     else:
-        raise StudioError("studio eval needs something to judge", got="nothing", expected="run=… or driver=…")
+        raise StudioError(
+            "studio eval needs something to judge", got="nothing", expected="run=…, driver=… or compare=[…]"
+        )
 
 
 def _driver(config: Config) -> None:
@@ -33,7 +38,7 @@ def _driver(config: Config) -> None:
     from reenact.audio.jaw import heard_opening
     from reenact.drive import drive
     from reenact.judge.report import judge, read_reference
-    from studio.folders import Manifest, write_folder, write_json
+    from studio.folders import write_json
 
     values = config.values["driver"]
     out = config.optional_path("out") or next_free(Path("outputs") / f"{Path(str(values['source'])).stem}_judged")
@@ -70,15 +75,47 @@ def _run(config: Config) -> None:
     track = config.get("track", str | None) or track
     out = config.optional_path("out") or folder / "eval"
     perceptual = config.build(PerceptualConfig, "perceptual")
+    named = config.get("protocol", str | None)
+    if named is not None and config.values["split"] is not None:
+        raise StudioError("both a split and a protocol", got=named, next="give one of them")
+    chosen = _protocol(folder, capture, named) if named is not None else None
     splits = held_out(capture, track) if config.values["split"] is None else (config.text("split"),)
     written = []
-    for split in splits:
+    for split in splits if named is None else (named,):
         target = next_free(out / split)
-        show(
-            split, evaluate_split(folder / "avatar", capture, track, split, target, config.text("kernels"), perceptual)
-        )
-        written.append(target)
+        avatar, kernels = folder / "avatar", config.text("kernels")
+        show(split, evaluate_split(avatar, capture, track, split, target, kernels, perceptual, chosen))
+        written += [target / "report.html", target]
     finish(*written, next="drive", avatar=folder / "avatar", driver="other.mp4")
+
+
+def _protocol(run: Path, capture_folder: Path, name: str) -> tuple[str, Split]:
+    """What a protocol holds out, and that training did not see it."""
+    from recon.protocols import held_out_keys
+    from studio.captures import open_capture
+
+    capture = open_capture(capture_folder)
+    trained = read_manifest(run, kind="run").body.get("config", {}).get("split", "train")
+    seen = capture.splits.get(str(trained)) if trained_on(run)[0].resolve() == capture_folder.resolve() else None
+    return name, held_out_keys(name, capture, seen)
+
+
+def _compare(config: Config) -> None:
+    """A table over evaluations, printed and written."""
+    from recon.comparison_table import compare, read_metrics
+
+    listed = [item.strip() for item in config.text("compare").strip("[] ").split(",") if item.strip()]
+    if len(listed) < 2:
+        raise StudioError("a comparison needs two evaluations", got=len(listed), expected="compare=[runs/a,runs/b]")
+    named = {name: read_metrics(Path(name).expanduser()) for name in listed}
+    out = config.optional_path("out") or next_free(Path("outputs") / "comparison")
+    require_new(out)
+    markdown, latex = compare(named)
+    print(markdown)
+    with write_folder(out, Manifest("comparison", body={"of": listed})) as folder:
+        (folder / "table.md").write_text(markdown, encoding="utf-8")
+        (folder / "table.tex").write_text(latex, encoding="utf-8")
+    finish(out / "table.md", out / "table.tex")
 
 
 def held_out(capture_folder: Path, track_name: str | None) -> tuple[str, ...]:
@@ -102,8 +139,9 @@ def evaluate_split(
     out: Path,
     kernels: str,
     perceptual: PerceptualConfig | None = None,
+    protocol: tuple[str, Split] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate an avatar folder on one split into a new folder; returns its metrics."""
+    """Evaluate an avatar folder on one split, or by a protocol, into a new folder; returns its metrics."""
     from recon.avatars import load_avatar
     from recon.evaluate import evaluate
     from recon.perceptual import load_perceptual
@@ -113,7 +151,7 @@ def evaluate_split(
     codes = opened.track(track) if track else None
     with count_bar(f"eval {split}") as on_step:
         measure = load_perceptual(perceptual) if perceptual else None
-        return evaluate(load_avatar(avatar, kernels), opened, codes, split, out, on_step, measure)
+        return evaluate(load_avatar(avatar, kernels), opened, codes, split, out, on_step, measure, protocol)
 
 
 def show(split: str, metrics: dict[str, Any]) -> None:
