@@ -23,6 +23,8 @@ def run(config: Config) -> None:
     """Judge the driver where there is one, else the avatar of a run on each held-out split."""
     if config.optional_path("compare") is not None:
         _compare(config)
+    elif config.values["submission"]["task"] is not None:
+        _submission(config)
     elif config.values["driver"]["source"] is not None:
         _driver(config)
     elif config.optional_path("run") is not None:
@@ -98,6 +100,34 @@ def _protocol(run: Path, capture_folder: Path, name: str) -> tuple[str, Split]:
     trained = read_manifest(run, kind="run").body.get("config", {}).get("split", "train")
     seen = capture.splits.get(str(trained)) if trained_on(run)[0].resolve() == capture_folder.resolve() else None
     return name, held_out_keys(name, capture, seen)
+
+
+def _submission(config: Config) -> None:
+    """Render a sequence of the NeRSemble benchmark into a submission folder, and zip what is there."""
+    from recon.avatars import load_avatar
+    from recon.submission import pack, task_named, write_submission
+    from studio.captures import open_capture
+
+    wanted, folder = config.group("submission"), config.path("run")
+    task = task_named(wanted.text("task"))
+    trained, track = trained_on(folder)
+    capture = open_capture(config.optional_path("capture") or trained)
+    name = config.get("track", str | None) or track
+    if name is None:
+        raise StudioError("a submission needs an avatar that is driven", got="a run without a track")
+    out = config.optional_path("out") or Path("outputs") / f"{wanted.text('task')}_submission"
+    avatar, person, sequence = load_avatar(folder / "avatar", config.text("kernels")), *_place(wanted)
+    calibration = wanted.path("calibration")
+    with count_bar("submission") as on_step:
+        write_submission(avatar, capture, capture.track(name), calibration, task, person, sequence, out, on_step)
+    archive, missing = pack(out, task, next_free(out.with_suffix(".zip")))
+    if missing:
+        say(f"the server would miss {len(missing)} videos: {', '.join(missing[:4])}{' …' if len(missing) > 4 else ''}")
+    finish(archive, out)
+
+
+def _place(wanted: Config) -> tuple[str, str]:
+    return wanted.text("person").zfill(3), wanted.text("sequence")
 
 
 def _compare(config: Config) -> None:
