@@ -188,7 +188,8 @@ def show(split: str, metrics: dict[str, Any]) -> None:
     """One line for each region that was seen."""
     for region, values in metrics["regions"].items():
         if values["pixels"]:
-            listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
+            told = {name: value for name, value in values.items() if isinstance(value, int | float)}
+            listed = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
             print(f"{split:<21} {region:<22} {listed}")
     flicker = metrics["flicker"] if isinstance(metrics["flicker"], dict) else {}
     for region, values in flicker.items():
