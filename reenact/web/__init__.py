@@ -1,0 +1,1 @@
+"""The web player: a page, a worker, and the avatar packed for them."""
