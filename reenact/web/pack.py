@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recon.avatars.splats import SplatAvatar
 from recon.storage import quantised
@@ -64,16 +64,16 @@ def pack(avatar: SplatAvatar) -> tuple[Block, dict[str, Any]]:
     _add_bases(block, learned.bases.detach(), len(learned))
     for name in ("mean", "projection", "low", "high"):
         block.add(name, getattr(avatar.statistics, name))
-    for index, network in enumerate(learned.weights.parts):
-        layers = [layer for layer in network.children() if isinstance(layer, nn.Linear)]
-        for number, layer in enumerate(layers):
-            block.add(f"network{index}/{number}/weight", layer.weight)
-            block.add(f"network{index}/{number}/bias", layer.bias)
+    networks = learned.weights.layers()
+    for index, network in enumerate(networks):
+        for name, value in network.items():  # "0.weight", "0.bias", "2.weight" …: every other layer is SiLU
+            layer, kind = name.split(".")
+            block.add(f"network{index}/{int(layer) // 2}/{kind}", value)
     joints = list(JOINT_SIZES)
     return block, {
         "gaussians": len(learned),
         "channels": list(avatar.space.channels),
-        "parts": len(learned.weights.parts),
+        "parts": len(networks),
         "bases": learned.config.bases,
         "sizes": avatar.statistics.sizes.tolist(),
         "gains": learned.gains._asdict(),
