@@ -1,4 +1,4 @@
-"""Render jobs: an avatar and a track become an mp4 with sound, or a sequence of PNG images."""
+"""Render jobs: an avatar and a track become a video with sound, or a sequence of images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from reenact.backgrounds import background
 from reenact.camera_paths import CameraPathConfig, camera_path, fitted, repeated
@@ -28,10 +29,13 @@ from studio.kernels.workers import undivided, worker_count
 from studio.logs import progress
 from studio.media.audio import Audio, write_wav
 from studio.media.images import to_uint8, write_image
-from studio.media.video_writer import Quality, VideoWriter
+from studio.media.passes import Pass, write_exr, write_passes
+from studio.media.video_codecs import CodecName, Quality, codec_for, is_video
+from studio.media.video_writer import VideoWriter
 from studio.rotations import transform_points
 
 PROVENANCE = "Synthetic media: rendered from a head avatar, not a recording of the person shown."
+Item = TypeVar("Item")
 _JOB = "job.json"
 _HEAD_CENTER = (0.0, -0.02, -0.08)  # head frame: a head turns about its middle, not about its eyes
 
@@ -45,8 +49,12 @@ class RenderConfig:
         fps: frames per second; the driver's own where not given.
         background: "avatar", a colour or an image file; see ``reenact/backgrounds.py``.
         camera: where it is seen from.
-        quality: "normal" or "near_lossless", for mp4.
-        alpha: PNG images keep their alpha and have no background.
+        quality: "normal" or "near_lossless", of a video.
+        alpha: images keep their alpha and have no background; so do videos whose codec can.
+        codec: of a video; its container's usual one where not given.
+        timecode: of the first frame of a video, HH:MM:SS:FF; the driver's own where not given.
+        images: of a folder: "png" (8 bits, sRGB, straight alpha) or "exr" (floats, linear light, premultiplied).
+        passes: further images of a folder, each in a folder of its own: "depth" and "alpha".
     """
 
     size: tuple[int, int] | None = None
@@ -55,6 +63,10 @@ class RenderConfig:
     camera: CameraPathConfig = field(default_factory=CameraPathConfig)
     quality: Quality = "normal"
     alpha: bool = False
+    codec: CodecName | None = None
+    timecode: str | None = None
+    images: Literal["png", "exr"] = "png"
+    passes: tuple[Pass, ...] = ()
 
     def __post_init__(self) -> None:
         if self.size is not None and not 2 <= min(self.size) <= max(self.size) <= 8192:
@@ -63,12 +75,15 @@ class RenderConfig:
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """Frames per second, (width, height), sound and quality of a video."""
+    """Frames per second, (width, height), sound and encoding of a video; see ``RenderConfig``."""
 
     fps: float
     size: tuple[int, int]
     audio: Audio | None = None
     quality: Quality = "normal"
+    codec: CodecName | None = None
+    alpha: bool = False
+    timecode: str | None = None
 
 
 def render(
@@ -82,10 +97,10 @@ def render(
 ) -> Path:
     """Render an avatar's codes to ``out``.
 
-    A name ending in .mp4 becomes a video with the driver's sound in sync, any other name a folder of PNG images with
-    audio.wav. What it is and what it was made from is written beside the video (``.json``) or into the folder
-    (manifest.json), marked as synthetic media. When stopped, a video leaves nothing behind; a folder keeps its finished
-    images and goes on from there with ``resume``.
+    A name ending in .mp4, .mov, .webm or .mkv becomes a video with the driver's sound in sync, any other name a folder
+    of images with audio.wav. What it is and what it was made from is written beside the video (``.json``) or into the
+    folder (manifest.json), marked as synthetic media. When stopped, a video leaves nothing behind; a folder keeps its
+    finished images and goes on from there with ``resume``.
 
     Args:
         avatar: the avatar.
@@ -107,12 +122,11 @@ def render(
         driving = dataclasses.replace(driving, track=resample(driving.track, config.fps))
     track = driving.track
     cameras = cameras_of(avatar, track, cameras, config)
-    if out.suffix.lower() == ".mp4":
-        if config.alpha:
-            raise StudioError(
-                "an mp4 cannot hold alpha", got=f"alpha=true for {out.name}", expected="a folder of PNG images"
-            )
-        return _render_mp4(avatar, driving, cameras, out, config)
+    if is_video(out):
+        codec_for(out, config.codec, config.alpha)  # refuses before anything is drawn
+        if config.passes:
+            raise StudioError("passes need a folder of images", got=out.name, expected="out=<name without ending>")
+        return _render_video(avatar, driving, cameras, out, config)
     return _render_images(avatar, driving, cameras, out, config, resume)
 
 
@@ -120,8 +134,8 @@ def render_frames(
     avatar: Avatar,
     codes: Codes,  # batch [T]
     cameras: Camera,  # T
-    develop: Callable[[RenderOutput], np.ndarray],
-) -> Iterator[np.ndarray]:
+    develop: Callable[[RenderOutput], Item],
+) -> Iterator[Item]:
     """What ``develop`` makes of the avatar in each state from its camera, in order.
 
     On a CPU each core draws a frame of its own: sharing every frame out among them would leave cores waiting.
@@ -130,14 +144,14 @@ def render_frames(
     return drawn(len(cameras), lambda index: develop(avatar.render(cameras[index], codes[index])))
 
 
-def drawn(count: int, make: Callable[[int], np.ndarray]) -> Iterator[np.ndarray]:
+def drawn(count: int, make: Callable[[int], Item]) -> Iterator[Item]:
     """``make`` of each number below ``count``, in order, on all cores."""
 
-    def draw(index: int) -> np.ndarray:
+    def draw(index: int) -> Item:
         with torch.inference_mode():
             return make(index)
 
-    def draw_alone(index: int) -> np.ndarray:
+    def draw_alone(index: int) -> Item:
         with undivided():
             return draw(index)
 
@@ -145,7 +159,7 @@ def drawn(count: int, make: Callable[[int], np.ndarray]) -> Iterator[np.ndarray]
         yield from map(draw, range(count))
         return
     cores = worker_count()
-    pool, waiting = ThreadPoolExecutor(cores, thread_name_prefix="frame"), deque[Future[np.ndarray]]()
+    pool, waiting = ThreadPoolExecutor(cores, thread_name_prefix="frame"), deque[Future[Item]]()
     try:
         for index in range(count):
             waiting.append(pool.submit(draw_alone, index))
@@ -160,13 +174,13 @@ def drawn(count: int, make: Callable[[int], np.ndarray]) -> Iterator[np.ndarray]
 def write_pictures(
     out: Path, images: Iterator[np.ndarray], count: int, video: VideoSettings, manifest: Manifest
 ) -> Path:
-    """Pictures as an .mp4 with sound, or as a folder of PNG images with audio.wav; whole or not at all.
+    """Pictures as a video with sound, or as a folder of PNG images with audio.wav; whole or not at all.
 
     Raises:
         StudioError: ``out`` exists.
     """
-    if out.suffix.lower() == ".mp4":
-        return _write_mp4(out, images, count, video, manifest)
+    if is_video(out):
+        return _write_video(out, images, count, video, manifest)
     with write_folder(out, manifest) as temporary:
         for index, image in enumerate(progress(images, f"render {out.name}", total=count)):
             write_image(temporary / f"{index:06d}.png", image)
@@ -175,14 +189,15 @@ def write_pictures(
     return out
 
 
-def _write_mp4(out: Path, images: Iterator[np.ndarray], count: int, video: VideoSettings, manifest: Manifest) -> Path:
+def _write_video(out: Path, images: Iterator[np.ndarray], count: int, video: VideoSettings, manifest: Manifest) -> Path:
     note = out.with_suffix(".json")
     for path in (out, note):
         if path.exists():
             raise StudioError(
                 f"{path} exists already", expected="a new name", next="choose another name or move it away"
             )
-    options: dict[str, Any] = {"quality": video.quality, "metadata": {"comment": PROVENANCE}}
+    options: dict[str, Any] = {name: getattr(video, name) for name in ("quality", "codec", "alpha", "timecode")}
+    options["metadata"] = {"comment": PROVENANCE}
     with VideoWriter(out, video.fps, video.size, audio=video.audio, **options) as writer:
         for image in progress(images, f"render {out.name}", total=count):
             writer.write(image)
@@ -205,12 +220,14 @@ def cameras_of(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config:
     return fitted(cameras, *config.size) if config.size else cameras
 
 
-def _render_mp4(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig) -> Path:
+def _render_video(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig) -> Path:
     size = (cameras.width, cameras.height)
     behind = background(config.background, avatar, *size)
-    images = render_frames(avatar, driving.track.codes, cameras, lambda frame: frame.pixels(behind)[0])
-    video = VideoSettings(driving.track.fps, size, driving.audio, config.quality)
-    return _write_mp4(out, images, len(cameras), video, video_manifest(avatar, driving, cameras, config))
+    develop = transparent if config.alpha else lambda frame: frame.pixels(behind)[0]
+    images = render_frames(avatar, driving.track.codes, cameras, develop)
+    encoding = (config.quality, config.codec, config.alpha, config.timecode or driving.timecode)
+    video = VideoSettings(driving.track.fps, size, driving.audio, *encoding)
+    return _write_video(out, images, len(cameras), video, video_manifest(avatar, driving, cameras, config))
 
 
 def _render_images(
@@ -219,19 +236,37 @@ def _render_images(
     manifest = video_manifest(avatar, driving, cameras, config)
     _claim(out, manifest, resume)
     behind = background(config.background, avatar, cameras.width, cameras.height)
-    names = [out / f"{index:06d}.png" for index in range(len(cameras))]
-    missing = [index for index, name in enumerate(names) if not name.exists()]
-    develop = transparent if config.alpha else lambda frame: frame.pixels(behind)[0]
-    frames = (driving.track.codes[missing], cameras[missing], develop)
-    images = render_frames(avatar, *frames) if missing else iter(())
-    for index, image in zip(missing, progress(images, f"render {out.name}", total=len(missing))):
-        _write_whole(names[index], image)
+    names = [f"{index:06d}.{config.images}" for index in range(len(cameras))]
+    missing = [index for index, name in enumerate(names) if not (out / name).exists()]
+    frames = (driving.track.codes[missing], cameras[missing], lambda frame: _layers(frame, behind, config))
+    drawn_ones = render_frames(avatar, *frames) if missing else iter(())
+    for index, layers in zip(missing, progress(drawn_ones, f"render {out.name}", total=len(missing))):
+        write_passes(out, names[index], {name: layers[name] for name in config.passes}, config.images)
+        if config.images == "exr":
+            write_exr(out / names[index], layers["picture"])
+        else:
+            _write_whole(out / names[index], layers["picture"])
     if driving.audio is not None:
         write_wav(out / "audio.wav", driving.audio)
     (out / _JOB).unlink()
-    files = {path.name: content_hash(path) for path in sorted(out.iterdir())}
+    made = sorted(path for path in out.rglob("*") if path.is_file())
+    files = {path.relative_to(out).as_posix(): content_hash(path) for path in made}
     write_json(out / MANIFEST, dataclasses.asdict(dataclasses.replace(manifest, files=files)))
     return out
+
+
+def _layers(frame: RenderOutput, behind: Tensor, config: RenderConfig) -> dict[str, np.ndarray]:
+    """The picture as it is stored, and its passes [H, W] float32."""
+    layers = {"alpha": frame.alpha[0].numpy()} if "alpha" in config.passes else {}
+    if "depth" in config.passes:
+        layers["depth"] = frame.depth[0].numpy()
+    if config.images == "exr":
+        alpha = frame.alpha[0][..., None]
+        shown = frame.rgb[0] if config.alpha else frame.over(behind)[0]
+        layers["picture"] = torch.cat((shown, alpha if config.alpha else torch.ones_like(alpha)), dim=-1).numpy()
+    else:
+        layers["picture"] = transparent(frame) if config.alpha else frame.pixels(behind)[0]
+    return layers
 
 
 def _claim(out: Path, manifest: Manifest, resume: bool) -> None:

@@ -25,6 +25,7 @@ class Driving:
         beyond: what of it the avatar has not learned, the most frequent first; see ``reenact.drive.drive``.
         rest: the driver's neutral state (no batch) where it is known, as for codes that were made and not measured:
             motion is then transferred relative to it as it is; otherwise neutral and range are estimated over the clip.
+        timecode: of the first frame, HH:MM:SS:FF, where the source has one.
     """
 
     track: CodeTrack
@@ -32,6 +33,7 @@ class Driving:
     parents: Mapping[str, str] = field(default_factory=dict)
     beyond: tuple[Excess, ...] = ()
     rest: Codes | None = None
+    timecode: str | None = None
 
 
 class Driver(Protocol):

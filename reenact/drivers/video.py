@@ -14,6 +14,7 @@ from studio.codes import CodeTrack
 from studio.errors import StudioError
 from studio.folders import content_hash
 from studio.media.audio import read_wav
+from studio.media.video_reader import read_timecode
 
 _SIZE = 256  # pixels of the driver's images: only the motion is taken from them
 
@@ -52,7 +53,8 @@ class VideoDriver:
             track = CodeTrack.load(self._tracked(folder))
             sound = folder / "audio.wav"
             audio = read_wav(sound).between(0.0, len(track) / track.fps) if sound.exists() else None
-        return Driving(track, audio, {self.source.name: content_hash(self.source)})
+        parents = {self.source.name: content_hash(self.source)}
+        return Driving(track, audio, parents, timecode=read_timecode(self.source))
 
     def _tracked(self, folder: Path) -> Path:
         """The track folder of the clip's capture, both made where they are missing."""

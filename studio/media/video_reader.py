@@ -262,3 +262,10 @@ def _upright(frame: av.VideoFrame, rotation: int) -> np.ndarray:
         interpolation=Interpolation.BICUBIC,
     ).to_ndarray()
     return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
+
+
+def read_timecode(path: Path) -> str | None:
+    """The timecode of a video's first frame, HH:MM:SS:FF, or None where it has none."""
+    with av.open(str(path)) as container:
+        entries = [container.metadata, *(stream.metadata for stream in container.streams)]
+    return next((entry[name] for entry in entries for name in ("timecode", "TIMECODE") if name in entry), None)
