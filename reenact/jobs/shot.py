@@ -28,7 +28,7 @@ from studio.codes import CodeTrack
 from studio.errors import StudioError
 from studio.folders import Manifest, content_hash, write_json
 from studio.media.audio import Audio
-from studio.media.video_writer import Quality
+from studio.media.video_codecs import Quality
 
 _SHOT, _ARRAYS = "shot.json", "shot.npz"
 
