@@ -34,6 +34,7 @@ class HashEnsembleConfig:
         lambda_near_loss: of how light gathers about it.
         lambda_depth_loss: of the mean depth.
         lambda_dist_loss: pull of what a ray sees into one place.
+        lambda_doubt_loss: pull towards emptiness where fewer than half of the cameras look.
         camera_colors: learn an affine change of colour for each camera.
         foreground: share of the pixels that are drawn on or near the person.
         cache_megabytes: of images held in memory.
@@ -68,6 +69,7 @@ class HashEnsembleConfig:
     lambda_near_loss: float = 1e-4
     lambda_depth_loss: float = 1e-4
     lambda_dist_loss: float = 3e-3
+    lambda_doubt_loss: float = 1e-2
     camera_colors: bool = False
     foreground: float = 0.9
     cache_megabytes: int = 512

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -19,7 +21,21 @@ _COARSE = 32  # cells a side while the box is looked for
 _MARGIN = 1.5  # coarse cells round what was found
 
 
-def hull_grid(
+@dataclass(frozen=True)
+class Hull:
+    """Where a head can be.
+
+    Args:
+        grid: a box round it, and the cells that can hold something.
+        doubtful: [K] int64 those of them that fewer than half of the cameras see at any of the timesteps: in the
+            corners of a few images much is possible.
+    """
+
+    grid: OccupancyGrid
+    doubtful: Tensor
+
+
+def find_hull(
     capture: Capture,
     timesteps: tuple[int, ...],
     cameras: tuple[int, ...],
@@ -30,7 +46,7 @@ def hull_grid(
     at_once: bool,
     min_views: int,
     around: tuple[Tensor, Tensor] | None = None,
-) -> OccupancyGrid:
+) -> Hull:
     """A box round the person, and the cells in it that can hold something.
 
     Args:
@@ -57,10 +73,11 @@ def hull_grid(
         first, last = found.amin(0) - _MARGIN, found.amax(0) + 1 + _MARGIN
         lower, upper = lower + first * size, lower + last * size
     grid = OccupancyGrid.full(lower, upper, cells)
-    kept = views.kept(_centers(lower, upper, cells), agreeing, at_once, min_views).reshape([cells] * 3)
+    centers = _centers(lower, upper, cells)
+    kept = views.kept(centers, agreeing, at_once, min_views).reshape([cells] * 3)
     grown = torch.nn.functional.max_pool3d(kept[None].float(), 3, 1, 1)[0] > 0
     grid.possible, grid.occupied = grown, grown.clone()
-    return grid
+    return Hull(grid, (grown.reshape(-1) & (2 * views.most_seeing(centers) < len(cameras))).nonzero()[:, 0])
 
 
 def _centers(lower: Tensor, upper: Tensor, cells: int) -> Tensor:
@@ -112,6 +129,10 @@ class _Views:
             ever |= enough & (covered >= agreeing * counted)
             total_seen, total_person = total_seen + counted * enough, total_person + covered * enough
         return ever if at_once else (total_seen > 0) & (total_person >= agreeing * total_seen)
+
+    def most_seeing(self, points: Tensor) -> Tensor:
+        """[N] how many cameras see a point when most do."""
+        return torch.stack([_pixels(cameras, points)[0].sum(0) for cameras in self.cameras]).amax(0)
 
 
 def _pixels(cameras: Camera, points: Tensor) -> tuple[Tensor, Tensor]:

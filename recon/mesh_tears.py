@@ -16,11 +16,13 @@ from studio.heads.mediapipe_points import LIPS
 from studio.heads.model import JOINTS, HeadModel
 
 _INNER = ("mouth_interior", "teeth_upper", "teeth_lower", "gums", "tongue")
-_TOLD, _FARTHEST = 500, 0.01  # vertices of each side that tell where it is, and how far from the other, metres
+_TOLD, _FARTHEST = 300, 0.01  # vertices of each side that tell where it is, and how far from the other, metres
 _SMOOTHING = 0.1  # of what they tell
 _DEEP = 0.055  # metres that a mouth without inner parts reaches behind its lips
 _ROUND_MOUTH = 0.6  # metres of the box round the lips' own, of their width: how far an open jaw takes them
 _ROUND_EYE = 1.8  # radii of the eyeball
+_LID, _COVERED = 0.003, 0.0015  # metres: lids lie so near to the eyeball, their vertices so near to each other
+_THICK = 0.005  # metres that lids reach into it, where they are: more than a step of a ray
 _OUTSIDE = 2e-4  # metres that the eyeball is taken for larger than it is: lids lie on it
 
 
@@ -33,18 +35,18 @@ class Tear:
         upper: [3] the opposite one.
         first: [V] bool: vertices that tell how the first side moves, also where the second is.
         second: [V] bool: the same for the second side.
-        heights: [M, M, M] metres over the tear, on a lattice over the box: positive on the first side.
+        depths: [2, M, M, M] metres that points of a lattice over the box lie deep in either side, negative outside.
     """
 
     lower: np.ndarray
     upper: np.ndarray
     first: np.ndarray
     second: np.ndarray
-    heights: np.ndarray
+    depths: np.ndarray
 
     def points(self) -> np.ndarray:
         """[M³, 3] the lattice, metres."""
-        return lattice(self.lower, self.upper, self.heights.shape[0])
+        return lattice(self.lower, self.upper, self.depths.shape[-1])
 
 
 def lattice(lower: np.ndarray, upper: np.ndarray, side: int) -> np.ndarray:
@@ -83,7 +85,8 @@ def _mouth(head: HeadModel, side: int) -> Tear | None:
     lower = np.array([low[0] - margin / 2, low[1] - 1.5 * margin, back])
     upper = np.array([high[0] + margin / 2, high[1] + margin / 2, high[2] + margin / 2])
     heights = _between(rest[above], rest[below], lattice(lower, upper, side))
-    return Tear(lower, upper, ~below, ~above, heights.reshape(side, side, side))
+    heights = heights.reshape(side, side, side)
+    return Tear(lower, upper, ~below, ~above, np.stack((heights, -heights)))
 
 
 def _between(above: np.ndarray, below: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -112,6 +115,11 @@ def _eye(head: HeadModel, name: str, side: int) -> Tear | None:
     lower, upper = center - reach, center + reach
     away = lattice(lower, upper, side) - center
     distances = np.linalg.norm(away, axis=1)
-    toward = cKDTree(spokes / radii[:, None]).query(away / np.maximum(distances, 1e-9)[:, None])[1]
-    heights = (distances - radii[toward] - _OUTSIDE).reshape(side, side, side)
-    return Tear(lower, upper, ~ball, ball, heights)
+    directions = away / np.maximum(distances, 1e-9)[:, None]
+    heights = distances - radii[cKDTree(spokes / radii[:, None]).query(directions)[1]] - _OUTSIDE
+    around = rest[~ball] - center
+    far = np.linalg.norm(around, axis=1)
+    over = np.abs(far - radii.max()) < _LID  # what lies on the eyeball
+    gaps = radii.max() * cKDTree(around[over] / far[over, None]).query(directions)[0] if over.any() else np.inf
+    thick = _THICK * np.clip(2.0 - gaps / _COVERED, 0.0, 1.0)
+    return Tear(lower, upper, ~ball, ball, np.stack((heights + thick, -heights)).reshape(2, side, side, side))

@@ -16,7 +16,7 @@ from recon.corrections import CodeStatistics
 from recon.frames import region_masks
 from recon.hash_config import HashEnsembleConfig
 from recon.head_field import Moments, faded_weights
-from recon.hull import hull_grid
+from recon.hull import Hull, find_hull
 from recon.loop import OnStep, fit
 from recon.mesh_warp import MeshWarp
 from recon.person import person_of
@@ -26,7 +26,6 @@ from studio.cameras import Camera
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.heads.model import HeadModel
-from studio.kernels.march import OccupancyGrid
 from studio.rotations import rigid_inverse
 
 _RESIDUAL = 0.01  # deviation of the timesteps' own numbers at first
@@ -117,13 +116,13 @@ class HashCodesSession(HeadSession):
 
         return {"emphasis": self.own.emphasis, "telling": telling}
 
-    def place(self, capture: Capture, cameras: tuple[int, ...]) -> OccupancyGrid:
+    def place(self, capture: Capture, cameras: tuple[int, ...]) -> Hull:
         """In the head frame: what all cameras agree on at some timestep, or a single one most of the time."""
         config, alone = self.config, len(cameras) == 1
         resting = self.head.template
         lower, upper = resting.amin(0), resting.amax(0)
         margin = _MARGIN * (upper - lower).max()
-        return hull_grid(
+        return find_hull(
             capture,
             self.timesteps,
             cameras,

@@ -11,12 +11,11 @@ from torch import Tensor
 from recon.avatars.hash_ensemble import HashEnsemble
 from recon.hash_config import HashEnsembleConfig
 from recon.head_field import Moments, faded_weights
-from recon.hull import hull_grid
+from recon.hull import Hull, find_hull
 from recon.loop import OnStep, fit
 from recon.train_hash_heads import HeadSession
 from studio.captures import Capture
 from studio.codes import CodeTrack
-from studio.kernels.march import OccupancyGrid
 
 _CODE = 0.01  # deviation of codes at first, over the root of their number
 
@@ -67,11 +66,11 @@ class HashEnsembleSession(HeadSession):
     def _codes(self, count: int, size: int) -> Tensor:
         return _CODE / max(size, 1) ** 0.5 * torch.randn(count, size, generator=self.generator)
 
-    def place(self, capture: Capture, cameras: tuple[int, ...]) -> OccupancyGrid:
+    def place(self, capture: Capture, cameras: tuple[int, ...]) -> Hull:
         """In the world: what all cameras agree on at some timestep."""
         still = torch.eye(4).expand(len(capture), 4, 4)
         config = self.config
-        return hull_grid(
+        return find_hull(
             capture,
             self.timesteps,
             cameras,

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from recon.field_session import FieldSession
 from recon.hash_config import HashEnsembleConfig
-from recon.head_field import HeadField, Moments
+from recon.head_field import HeadField, Moments, Prepared
 from recon.head_losses import alpha_loss, depth_losses, distortion
+from recon.hull import Hull
 from recon.pixels import Pixels, PixelStream
 from recon.radiance import pixel_rays
 from recon.selection import front_camera
@@ -26,6 +27,7 @@ from studio.kernels.march import Composite, OccupancyGrid, Samples
 from studio.kernels.screw import ease_window
 
 _LOOKED_AT, _FORGOTTEN = 2, 0.88  # timesteps in each update, and what is left of what was seen before
+_DOUBTS = 512  # points that are pulled towards emptiness in a step
 _DROPS, _KEPT = 15, 0.8  # how often rates drop, and what is left of most of them each time
 _BETAS, _EPS = (0.9, 0.99), 1e-15
 
@@ -62,10 +64,11 @@ class HeadSession(FieldSession):
         raw |= {"appearance": torch.zeros(cameras, shown)} if shown else {}
         raw |= {"camera_colors": torch.zeros(cameras, 4, 3)} if config.camera_colors else {}
         self.parameters = {name: torch.nn.Parameter(value) for name, value in raw.items()}
+        self.hull = self.place(capture, part.cameras)
         self.field = HeadField(
             self.parameters,
             config.field,
-            self.place(capture, part.cameras),
+            self.hull.grid,
             config.render_step_size,
             config.alpha_thre,
             config.early_stop_eps,
@@ -77,7 +80,7 @@ class HeadSession(FieldSession):
         return {}
 
     @abstractmethod
-    def place(self, capture: Capture, cameras: tuple[int, ...]) -> OccupancyGrid:
+    def place(self, capture: Capture, cameras: tuple[int, ...]) -> Hull:
         """The box of the field, and what of it can hold something."""
 
     @abstractmethod
@@ -155,7 +158,17 @@ class HeadSession(FieldSession):
         loss = self._color_loss(seen, pixels) + config.lambda_alpha_loss * alpha_loss(seen, pixels.alpha)
         if config.lambda_dist_loss:
             loss = loss + config.lambda_dist_loss * distortion(seen, samples)
+        if config.lambda_doubt_loss and len(self.hull.doubtful):
+            loss = loss + config.lambda_doubt_loss * self._doubt_loss(prepared)
         return loss + self._depth_loss(seen, samples, pixels, z)
+
+    def _doubt_loss(self, prepared: Prepared) -> Tensor:
+        """How opaque it is, at the first of the moments, where few cameras see what they show."""
+        grid, doubtful = self.occupancy, self.hull.doubtful
+        cells = doubtful[torch.randint(len(doubtful), (_DOUBTS,), generator=self.generator)]
+        index = torch.stack(torch.unravel_index(cells, grid.values.shape), dim=1)
+        shares = (index + torch.rand(index.shape, generator=self.generator)) / torch.tensor(grid.values.shape)
+        return self.field.opacity(prepared, grid.lower + shares * (grid.upper - grid.lower)).mean()
 
     def _color_loss(self, seen: Composite, pixels: Pixels) -> Tensor:
         rgb, coverage = seen.rgb, seen.alpha[:, None]

@@ -28,32 +28,44 @@ class Warps:
     Args:
         whole: [C, N, N, N, 3] displacements of lattice points over the cube.
         halves: [C, P, 2, M, M, M, 3] the same over P boxes, for the first side of each tear and for the second.
-        heights: [P, M, M, M] of the lattice points over the tears, positive on the first side.
+        depths: [P, 2, M, M, M] how deep in either side the lattice points lie, negative outside of it.
         boxes: [P, 2, 3] lower and upper corners.
+        starts: [C, G, G, G, 3] displacements of what has come to the cells of the cube, or zero: where to begin.
+        half_starts: [C, P, 2, K, K, K, 3] the same for the halves.
     """
 
     whole: Tensor
     halves: Tensor
-    heights: Tensor
+    depths: Tensor
     boxes: Tensor
+    starts: Tensor
+    half_starts: Tensor
 
     @classmethod
     def smooth(cls, whole: Tensor) -> Warps:
         """Without tears."""
-        fine = whole.new_zeros(len(whole), 0, 2, 2, 2, 2, 3)
-        return cls(whole, fine, whole.new_zeros(0, 2, 2, 2), whole.new_zeros(0, 2, 3))
+        count, blank = len(whole), whole.new_zeros
+        fine = blank(count, 0, 2, 2, 2, 2, 3)
+        return cls(whole, fine, blank(0, 2, 2, 2, 2), blank(0, 2, 3), blank(count, 1, 1, 1, 3), fine)
 
     @property
     def consistent(self) -> bool:
         """Whether the shapes fit."""
         count, side = len(self.whole), self.whole.shape[1]
-        parts, fine = self.heights.shape[:2]
+        parts, fine, first, second = (
+            len(self.boxes),
+            self.depths.shape[-1],
+            self.starts.shape[1],
+            self.half_starts.shape[3],
+        )
         return (
             min(side, fine) >= 2
             and self.whole.shape == (count, side, side, side, 3)
             and self.halves.shape == (count, parts, 2, fine, fine, fine, 3)
-            and self.heights.shape == (parts, fine, fine, fine)
+            and self.depths.shape == (parts, 2, fine, fine, fine)
             and self.boxes.shape == (parts, 2, 3)
+            and self.starts.shape == (count, first, first, first, 3)
+            and self.half_starts.shape == (count, parts, 2, second, second, second, 3)
         )
 
 
@@ -66,8 +78,10 @@ def unwarp_points(
 ) -> tuple[Tensor, Tensor]:
     """[S, 3] the points y of which y + d(y) = x, and [S] bool whether there is one; without gradients.
 
-    d is interpolated linearly, y found by Newton's method. In a torn box y is looked for on either side, and the one
-    that lies deeper in its own is taken; where both are on the wrong side (between open lips) there is no such point.
+    d is interpolated linearly, y found by Newton's method. Where space is folded (a chin before a neck) there are
+    several; the one near to where it begins is found, so that surfaces come before the air in front of others. In a
+    torn box y is looked for on either side, and the one that lies deeper in its own is taken; where both are on the
+    wrong side (between open lips) there is no such point.
 
     Raises:
         StudioError: shapes do not fit, or ``kernels`` is not available.
@@ -79,9 +93,9 @@ def unwarp_points(
         return unwarp_points_reference(points, index, warps)
     out = torch.from_numpy(borrow("unwarped", tuple(points.shape)))
     there = torch.empty(len(points), dtype=torch.bool)
-    whole, halves, heights, boxes = (value.detach().contiguous().numpy() for value in vars(warps).values())
+    volumes = unwarp_cpu.Volumes(*(value.detach().contiguous().numpy() for value in vars(warps).values()))
     limits = unwarp_cpu.Limits(ROUNDS, NEAR, SLACK, STEEP)
-    unwarp_cpu.unwarp(flat(points), flat(index), whole, halves, heights, boxes, limits, flat(out), flat(there))
+    unwarp_cpu.unwarp(flat(points), flat(index), volumes, limits, flat(out), flat(there))
     return out, there
 
 
@@ -89,7 +103,7 @@ def unwarp_points(
 def unwarp_points_reference(points: Tensor, index: Tensor, warps: Warps) -> tuple[Tensor, Tensor]:
     """The same in plain torch, of any float type and device."""
     cube = torch.stack((torch.zeros_like(points[0]), torch.ones_like(points[0]))) if len(points) else warps.boxes[:0]
-    found, _ = _solve(points, warps.whole, index, cube)
+    found, _ = _solve(points, warps.whole, warps.starts, index, cube)
     there, free = (
         torch.ones(len(points), dtype=torch.bool, device=points.device),
         torch.ones_like(index, dtype=torch.bool),
@@ -100,20 +114,24 @@ def unwarp_points_reference(points: Tensor, index: Tensor, warps: Warps) -> tupl
         own, chosen = points[inside], index[inside]
         if not len(own):
             continue
-        sides = [_solve(own, warps.halves[:, part, half], chosen, box) for half in (0, 1)]
+        volumes = zip(warps.halves[:, part].unbind(1), warps.half_starts[:, part].unbind(1))
+        sides = [_solve(own, displaced, starts, chosen, box) for displaced, starts in volumes]
         depths = []
-        for sign, (place, missed) in zip((1.0, -1.0), sides):
-            height = _look_up(place, warps.heights[None, part, ..., None], torch.zeros_like(chosen), box)[0][:, 0]
-            depths.append(torch.where(missed <= SLACK, sign * height, -torch.inf))
+        for half, (place, missed) in enumerate(sides):
+            depth = _look_up(place, warps.depths[None, part, half, ..., None], torch.zeros_like(chosen), box)[0][:, 0]
+            depths.append(torch.where(missed <= SLACK, depth, -torch.inf))
         first = depths[0] >= depths[1]
         found[inside] = torch.where(first[:, None], sides[0][0], sides[1][0])
         there[inside] = torch.maximum(*depths) >= -SLACK
     return found, there
 
 
-def _solve(points: Tensor, volumes: Tensor, index: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
+def _solve(points: Tensor, volumes: Tensor, starts: Tensor, index: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
     """Newton's method for all points [S, 3]: where they come from, and by how much that misses [S]."""
-    place, best, least = points.clone(), points.clone(), points.new_full((len(points),), torch.inf)
+    cells = starts.shape[1]
+    cell = ((points - box[0]) / (box[1] - box[0]) * cells).long().clamp(0, cells - 1)
+    place = points - starts[index, cell[:, 0], cell[:, 1], cell[:, 2]]
+    best, least = place.clone(), points.new_full((len(points),), torch.inf)
     for round in range(ROUNDS + 1):
         moved, slopes = _look_up(place, volumes, index, box)
         missed = place + moved - points

@@ -23,20 +23,28 @@ class Limits(NamedTuple):
     steep: float
 
 
+class Volumes(NamedTuple):
+    """See ``studio.kernels.unwarp.Warps``."""
+
+    whole: Array  # [C, N, N, N, 3]
+    halves: Array  # [C, P, 2, M, M, M, 3]
+    depths: Array  # [P, 2, M, M, M]
+    boxes: Array  # [P, 2, 3]
+    starts: Array  # [C, G, G, G, 3]
+    half_starts: Array  # [C, P, 2, K, K, K, 3]
+
+
 def unwarp(
     points: np.ndarray,  # [S * 3] in 0..1
     index: np.ndarray,  # [S] int64
-    whole: np.ndarray,  # [C, N, N, N, 3]
-    halves: np.ndarray,  # [C, P, 2, M, M, M, 3]
-    heights: np.ndarray,  # [P, M, M, M]
-    boxes: np.ndarray,  # [P, 2, 3]
+    volumes: Volumes,
     limits: Limits,
     out: np.ndarray,  # [S * 3]
     there: np.ndarray,  # [S] bool
 ) -> None:
     """Where the points come from, and whether they come from anywhere; see ``studio.kernels.unwarp``."""
     counter = np.zeros(1, np.int64)
-    run(_unwarp, worker_count(), counter, points, index, whole, halves, heights, boxes, limits, out, there)
+    run(_unwarp, worker_count(), counter, points, index, volumes, limits, out, there)
 
 
 @inlined
@@ -50,31 +58,35 @@ def _cell(value: float, low: float, scale: float, side: int) -> tuple[int, float
 
 
 @kernel
-def _height(heights: Array, lower: Array, upper: Array, x: float, y: float, z: float) -> float:
+def _depth(depths: Array, lower: Array, upper: Array, x: float, y: float, z: float) -> float:
     """Interpolated over a box."""
-    side = heights.shape[0]
+    side = depths.shape[0]
     i, fx, _ = _cell(x, lower[0], (side - 1) / (upper[0] - lower[0]), side)
     j, fy, _ = _cell(y, lower[1], (side - 1) / (upper[1] - lower[1]), side)
     k, fz, _ = _cell(z, lower[2], (side - 1) / (upper[2] - lower[2]), side)
     total = 0.0
     for a in range(2):
         for b in range(2):
-            near = heights[i + a, j + b, k] + fz * (heights[i + a, j + b, k + 1] - heights[i + a, j + b, k])
+            near = depths[i + a, j + b, k] + fz * (depths[i + a, j + b, k + 1] - depths[i + a, j + b, k])
             total += (fx if a else 1.0 - fx) * (fy if b else 1.0 - fy) * near
     return total
 
 
 @kernel
 def _solve(
-    x: float, y: float, z: float, volume: Array, lower: Array, upper: Array, limits: Limits
+    x: float, y: float, z: float, volume: Array, starts: Array, lower: Array, upper: Array, limits: Limits
 ) -> tuple[float, float, float, float]:
     """Where a point comes from, and by how much that misses."""
     side = volume.shape[0]
     scale_x = (side - 1) / (upper[0] - lower[0])
     scale_y = (side - 1) / (upper[1] - lower[1])
     scale_z = (side - 1) / (upper[2] - lower[2])
-    px, py, pz = x, y, z
-    best_x, best_y, best_z, least = x, y, z, np.inf
+    cells = starts.shape[0]
+    i = min(max(np.int64((x - lower[0]) / (upper[0] - lower[0]) * cells), 0), cells - 1)
+    j = min(max(np.int64((y - lower[1]) / (upper[1] - lower[1]) * cells), 0), cells - 1)
+    k = min(max(np.int64((z - lower[2]) / (upper[2] - lower[2]) * cells), 0), cells - 1)
+    px, py, pz = x - starts[i, j, k, 0], y - starts[i, j, k, 1], z - starts[i, j, k, 2]
+    best_x, best_y, best_z, least = px, py, pz, np.inf
     for _ in range(limits.rounds + 1):
         i, fx, sx = _cell(px, lower[0], scale_x, side)
         j, fy, sy = _cell(py, lower[1], scale_y, side)
@@ -132,15 +144,13 @@ def _unwarp(
     counter: Array,
     points: Array,
     index: Array,
-    whole: Array,
-    halves: Array,
-    heights: Array,
-    boxes: Array,
+    volumes: Volumes,
     limits: Limits,
     out: Array,
     there: Array,
 ) -> None:
     count, zeros, ones = index.size, np.zeros(3, np.float32), np.ones(3, np.float32)
+    boxes, depths, halves, half_starts = volumes.boxes, volumes.depths, volumes.halves, volumes.half_starts
     while True:
         first = fetch_add(counter, 0) * _CHUNK
         if first >= count:
@@ -148,15 +158,16 @@ def _unwarp(
         for s in range(first, min(first + _CHUNK, count)):
             x, y, z = np.float64(points[3 * s]), np.float64(points[3 * s + 1]), np.float64(points[3 * s + 2])
             part = _part(boxes, x, y, z)
-            there[s] = True
+            code, there[s] = index[s], True
             if part < 0:
-                px, py, pz, _ = _solve(x, y, z, whole[index[s]], zeros, ones, limits)
+                px, py, pz, _ = _solve(x, y, z, volumes.whole[code], volumes.starts[code], zeros, ones, limits)
             else:
                 low, high = boxes[part, 0], boxes[part, 1]
-                px, py, pz, missed = _solve(x, y, z, halves[index[s], part, 0], low, high, limits)
-                depth = _height(heights[part], low, high, px, py, pz) if missed <= limits.slack else -np.inf
-                qx, qy, qz, missed = _solve(x, y, z, halves[index[s], part, 1], low, high, limits)
-                other = -_height(heights[part], low, high, qx, qy, qz) if missed <= limits.slack else -np.inf
+                own, starts = halves[code, part], half_starts[code, part]
+                px, py, pz, missed = _solve(x, y, z, own[0], starts[0], low, high, limits)
+                depth = _depth(depths[part, 0], low, high, px, py, pz) if missed <= limits.slack else -np.inf
+                qx, qy, qz, missed = _solve(x, y, z, own[1], starts[1], low, high, limits)
+                other = _depth(depths[part, 1], low, high, qx, qy, qz) if missed <= limits.slack else -np.inf
                 if other > depth:
                     px, py, pz, depth = qx, qy, qz, other
                 there[s] = depth >= -limits.slack

@@ -23,11 +23,14 @@ def _lattice(side: int) -> Tensor:
 def _mouth(opened: float) -> Warps:
     """A cube of which all below 0.5 moves down when it is opened; torn between 0.2 and 0.8."""
     places = torch.linspace(0.2, 0.8, 4)
-    heights = (places - 0.5)[None, None, :, None].expand(1, 4, 4, 4)
+    heights = (places - 0.5)[None, :, None].expand(4, 4, 4)
     halves = torch.zeros(1, 1, 2, 4, 4, 4, 3)
     halves[:, :, 1, ..., 1] = -opened
     corners = torch.tensor([[[0.2] * 3, [0.8] * 3]])
-    return Warps(torch.zeros(1, 2, 2, 2, 3), halves, heights, corners)
+    starts = torch.zeros(1, 1, 2, 1, 1, 1, 3)
+    return Warps(
+        torch.zeros(1, 2, 2, 2, 3), halves, torch.stack((heights, -heights))[None], corners, starts[:, 0, 0], starts
+    )
 
 
 def test_it_agrees_with_the_reference_and_undoes_the_warp() -> None:
@@ -37,8 +40,9 @@ def test_it_agrees_with_the_reference_and_undoes_the_warp() -> None:
     fine = 0.3 + 0.4 * _lattice(6)
     parts = torch.stack((0.03 * (3 * fine).sin(), 0.05 * (4 * fine).cos()))  # one for each side
     halves = torch.stack((parts, -parts))[:, None]
-    boxes = torch.tensor([[[0.3] * 3, [0.7] * 3]])
-    warps = Warps(whole, halves, (fine[..., 1] - 0.5)[None], boxes)
+    boxes, heights = torch.tensor([[[0.3] * 3, [0.7] * 3]]), fine[..., 1] - 0.5
+    starts = 0.02 * torch.randn(2, 1, 2, 3, 3, 3, 3, generator=random)
+    warps = Warps(whole, halves, torch.stack((heights, -heights))[None], boxes, starts[:, 0, 0], starts)
     points, index = torch.rand(4000, 3, generator=random), torch.randint(2, (4000,), generator=random)
     found, there = unwarp_points(points, index, warps)
     doubled = Warps(*(value.double() for value in vars(warps).values()))
@@ -79,7 +83,19 @@ def test_between_open_lips_there_is_nothing(unwarp: Unwarp) -> None:
     assert torch.equal(found, points)
 
 
+@pytest.mark.parametrize("unwarp", [unwarp_points, unwarp_points_reference])
+def test_of_several_places_the_one_near_the_start_is_found(unwarp: Unwarp) -> None:
+    """A chin at 0.8 has come down by 0.5, before a neck at 0.3 that stays: both are at 0.3."""
+    whole = torch.zeros(1, 2, 11, 2, 3)[:, :1].expand(1, 11, 11, 2, 3)[..., :1, :].expand(1, 11, 11, 11, 3).clone()
+    whole[:, :, 6:, :, 1] = -0.5
+    point, smooth = torch.tensor([[0.5, 0.3, 0.5]]), Warps.smooth(whole)
+    index = torch.zeros(1, dtype=torch.int64)
+    assert float(unwarp(point, index, smooth)[0][0, 1]) == pytest.approx(0.3)
+    chin = torch.tensor([0.0, -0.48, 0.0]).expand(1, 1, 1, 1, 3)
+    assert float(unwarp(point, index, replace(smooth, starts=chin))[0][0, 1]) == pytest.approx(0.8, abs=NEAR)
+
+
 def test_what_does_not_fit_is_refused() -> None:
-    for warps in (replace(_mouth(0.1), heights=torch.zeros(1, 3, 4, 4)), Warps.smooth(torch.zeros(1, 3, 3, 2, 3))):
+    for warps in (replace(_mouth(0.1), depths=torch.zeros(1, 2, 3, 4, 4)), Warps.smooth(torch.zeros(1, 3, 3, 2, 3))):
         with pytest.raises(StudioError, match="points to unwarp"):
             unwarp_points(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64), warps)
