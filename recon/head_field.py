@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from recon.radiance import LATENT, densities
 from studio.kernels.hash_ensemble import blend_tables
 from studio.kernels.hash_grid import HashGridLayout, hash_encode
 from studio.kernels.march import Composite, OccupancyGrid, Samples, composite, keep_visible, march_rays
@@ -24,10 +25,8 @@ from studio.kernels.spherical_harmonics import sh_basis
 from studio.kernels.unwarp import Warps, unwarp_points
 
 _SH_DEGREE, _SH_BASES = 3, 16
-_LATENT = 16  # numbers that the density network hands to the colour network; the first is the density's logarithm
-_LARGEST = 12.0  # of that logarithm
 _FIRST_STEPS = 10.0  # that let 1/e of the light through at first: inside of the hull nearly all is somebody
-_GAIN = 10.0  # of its first number, so that surfaces form within hundreds of steps
+_GAIN = 10.0  # of the density's logarithm, so that surfaces form within hundreds of steps
 _STILL = 1e-5  # last layer of the deformation at first: nothing moves
 _FEATURES = 2
 
@@ -71,11 +70,11 @@ class HeadFieldShape:
 
     @cached_property
     def density(self) -> MlpLayout:
-        return MlpLayout(self.grid.width, _LATENT, self.hidden, hidden_layers=1)
+        return MlpLayout(self.grid.width, LATENT, self.hidden, hidden_layers=1)
 
     @cached_property
     def color(self) -> MlpLayout:
-        return MlpLayout(_LATENT + _SH_BASES + self.appearance, 3, self.hidden, hidden_layers=2)
+        return MlpLayout(LATENT + _SH_BASES + self.appearance, 3, self.hidden, hidden_layers=2)
 
     @cached_property
     def deformation(self) -> dict[str, MlpLayout]:
@@ -199,8 +198,8 @@ class HeadField:
         empty = points.new_zeros(0, grid.width)
         features = encoded[0] if len(encoded) == 1 else torch.cat([empty, *encoded])
         latent = mlp(features, self.parameters["density"], self.shape.density, kernels=self.kernels)
-        densities = (_GAIN * latent[:, 0]).clamp(max=_LARGEST).exp() / (_FIRST_STEPS * self.step)
-        return densities if there is None else densities * there, latent
+        found = densities(latent, _FIRST_STEPS * self.step, _GAIN)
+        return found if there is None else found * there, latent
 
     def _deformed(self, inside: Tensor, index: Tensor, moments: Moments) -> Tensor:
         """Points of the box, as shares of its sides, in the space of all moments."""
@@ -248,12 +247,12 @@ class HeadField:
         appearance: Tensor | None = None,  # [R, A] of the rays' cameras
     ) -> Composite:
         """What the rays see at the samples."""
-        densities, latent = self.latent(samples.points(origins, directions), index[samples.rays], prepared)
+        found, latent = self.latent(samples.points(origins, directions), index[samples.rays], prepared)
         seen = sh_basis(directions, _SH_DEGREE)
         seen = seen if appearance is None else torch.cat((seen, appearance), dim=1)
         told = torch.cat((latent, seen[samples.rays]), dim=1)
         raw = mlp(told, self.parameters["color"], self.shape.color, kernels=self.kernels)
-        return composite(densities, raw.sigmoid(), samples, kernels=self.kernels)
+        return composite(found, raw.sigmoid(), samples, kernels=self.kernels)
 
 
 def finest_cell(shape: HeadFieldShape, side: float) -> float:

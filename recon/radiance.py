@@ -20,8 +20,9 @@ from studio.kernels.spherical_harmonics import sh_basis
 from studio.rotations import rigid_inverse
 
 _SH_DEGREE, _SH_BASES = 3, 16
-_LATENT = 16  # numbers that the density network hands to the colour network; the first is the density's logarithm
-_LARGEST = 12.0  # of that logarithm
+LATENT = 16  # numbers that a density network hands to the colour network; the first tells the density
+_LARGEST = 12.0  # of its logarithm
+_FIRST_SHARE = 0.67  # of the box's diagonal, which lets 1/e of the light through at first: thin air, not fog
 _LEAST_ALPHA, _LEAST_REACHED = 1e-3, 1e-3  # of a step, and of the light, for it to be shaded
 
 
@@ -51,11 +52,11 @@ class FieldShape:
 
     @cached_property
     def density(self) -> MlpLayout:
-        return MlpLayout(self.grid.width, _LATENT, self.hidden, hidden_layers=1)
+        return MlpLayout(self.grid.width, LATENT, self.hidden, hidden_layers=1)
 
     @cached_property
     def color(self) -> MlpLayout:
-        return MlpLayout(_LATENT + _SH_BASES, 3, self.hidden, hidden_layers=2)
+        return MlpLayout(LATENT + _SH_BASES, 3, self.hidden, hidden_layers=2)
 
     @cached_property
     def sky(self) -> MlpLayout:
@@ -92,12 +93,7 @@ class RadianceField:
         inside = (points - lower) / (upper - lower)
         features = hash_encode(inside, self.parameters["table"], self.shape.grid, kernels=self.kernels)
         latent = mlp(features, self.parameters["density"], self.shape.density, kernels=self.kernels)
-        return latent[:, 0].clamp(max=_LARGEST).exp() / self._unit, latent
-
-    @property
-    def _unit(self) -> float:
-        """A length that densities are measured with, so that they do not depend on the world's unit."""
-        return 64.0 * self.step
+        return densities(latent, _FIRST_SHARE * float((upper - lower).norm())), latent
 
     def opacity(self, points: Tensor) -> Tensor:
         """[S] α of one step."""
@@ -123,10 +119,10 @@ class RadianceField:
 
     def shade(self, origins: Tensor, directions: Tensor, samples: Samples) -> Composite:
         """What the rays see at the samples, without the sky."""
-        densities, latent = self.latent(samples.points(origins, directions))
+        found, latent = self.latent(samples.points(origins, directions))
         toward = sh_basis(directions, _SH_DEGREE)[samples.rays]
         raw = mlp(torch.cat((latent, toward), dim=1), self.parameters["color"], self.shape.color, kernels=self.kernels)
-        return composite(densities, raw.sigmoid(), samples, kernels=self.kernels)
+        return composite(found, raw.sigmoid(), samples, kernels=self.kernels)
 
     def sky(self, directions: Tensor) -> Tensor | None:
         """[R, 3] colours of what is behind everything, or None."""
@@ -134,6 +130,15 @@ class RadianceField:
             return None
         toward = sh_basis(directions, _SH_DEGREE)
         return mlp(toward, self.parameters["sky"], self.shape.sky, kernels=self.kernels).sigmoid()
+
+
+def densities(
+    latent: Tensor,  # [S, LATENT]
+    length: float,  # that lets 1/e of the light through at first, so that densities do not depend on the world's unit
+    gain: float = 1.0,  # of the number that the network gives: the larger, the sooner surfaces form
+) -> Tensor:
+    """[S] densities per unit of length."""
+    return (gain * latent[:, 0]).clamp(max=_LARGEST).exp() / length
 
 
 def pixel_rays(
