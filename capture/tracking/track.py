@@ -132,10 +132,11 @@ def _rig_landmarks(capture: Capture, camera: int) -> Landmarks | None:
     """Of one camera of several, which may see the back of the head; fewer looks at each picture, as there are many."""
     images, named = _images(capture, camera, range(len(capture))), capture.cameras.ids[camera]
     try:
-        return find_landmarks(lambda: iter(images), len(images), capture.fps or 1.0, named=named, looks=_RIG_LOOKS)
+        found = find_landmarks(lambda: iter(images), len(images), capture.fps or 1.0, named=named, looks=_RIG_LOOKS)
     except StudioError as error:
         say(f"camera {named} is left out: {error.what}")
         return None
+    return found if found.valid.any() else None
 
 
 def _aligned(
