@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from studio.heads.mediapipe_points import EYE_CORNERS, LIDS_LEFT, LIDS_RIGHT, LI
 from studio.heads.model import HeadModel
 
 Key = tuple[int, int]  # (timestep_index, camera_index)
+AHEAD, _READERS = 8, 2  # views that are read ahead of their use, and threads that read them
 _REGION_MARGIN = 0.15  # eye distances that a region reaches beyond its landmarks
 
 
@@ -55,6 +57,8 @@ class Views:
         self._landmarks = head.landmark_submodel()
         self._max_bytes, self._bytes = max_bytes, 0
         self._held: OrderedDict[Key, View] = OrderedDict()
+        self._coming: dict[Key, Future[View]] = {}
+        self._readers: ThreadPoolExecutor | None = None
         self.reads, self.read_seconds = 0, 0.0
 
     def __getitem__(self, key: Key) -> View:
@@ -62,7 +66,8 @@ class Views:
             self._held.move_to_end(key)
             return self._held[key]
         began = time.perf_counter()
-        view = self._read(key)
+        coming = self._coming.pop(key, None)
+        view = self._read(key) if coming is None else coming.result()
         self.reads, self.read_seconds = self.reads + 1, self.read_seconds + time.perf_counter() - began
         self._held[key] = view
         self._bytes += view.size()
@@ -70,8 +75,18 @@ class Views:
             self._bytes -= self._held.popitem(last=False)[1].size()
         return view
 
+    def expect(self, keys: Iterable[Key]) -> None:
+        """Begin to read views that will soon be asked for; at most ``AHEAD`` are read ahead of their use."""
+        for key in keys:
+            if len(self._coming) >= AHEAD:
+                return
+            if key not in self._held and key not in self._coming:
+                self._readers = self._readers or ThreadPoolExecutor(_READERS, thread_name_prefix="views")
+                self._coming[key] = self._readers.submit(self._read, key)
+
     def renew(self, capture: Capture, head: HeadModel, codes: Codes) -> None:
         """Go on with a capture that has grown; what is held stays as it was read. Arguments as for the constructor."""
+        self._coming.clear()  # they were read with the codes before
         self.capture, self._codes = capture, codes
         self._landmarks = head.landmark_submodel()
 
@@ -129,6 +144,10 @@ class Draws(Protocol):
 
     def next(self) -> int: ...
 
+    def coming(self, count: int) -> list[int]:
+        """The next ones, as far as they are known, without drawing them."""
+        ...
+
 
 class Sampler:
     """Goes through all indices in random order, again and again; ``drawn`` is all of its state."""
@@ -145,3 +164,8 @@ class Sampler:
             self._epoch, self._order = epoch, np.random.default_rng((self._seed, epoch)).permutation(self._count)
         self.drawn += 1
         return int(self._order[place])
+
+    def coming(self, count: int) -> list[int]:
+        """The next indices of this round, without drawing them."""
+        epoch, place = divmod(self.drawn, self._count)
+        return [] if epoch != self._epoch else [int(index) for index in self._order[place : place + count]]

@@ -53,6 +53,10 @@ class ReplayPool:
         pool = pools[int(self._rng.choice(3, p=_SHARES))]
         return int(pool[int(self._rng.integers(len(pool)))])
 
+    def coming(self, count: int) -> list[int]:
+        """None: what is drawn next depends on what arrives."""
+        return []
+
     def frames(self) -> set[int]:
         """All that may be drawn."""
         return {*self._recent, *self._sample, *self._rare}

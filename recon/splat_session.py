@@ -18,7 +18,7 @@ from recon.corrections import CodeStatistics
 from recon.detail import blending_weights, with_levels
 from recon.field import SplatField
 from recon.forecast import Outlook, step_work
-from recon.frames import Draws, Key, Sampler, Views
+from recon.frames import AHEAD, Draws, Key, Sampler, Views
 from recon.growth import blame, grow, grown_mean, with_binding
 from recon.held_colors import HeldColors
 from recon.initialise import make_binding
@@ -77,6 +77,7 @@ class SplatSession(StoredSession):
         rate = self._rate(step)
         set_rates(self.optimizer, rate, step / self.config.iterations)
         view = self.views[self.keys[self.sampler.next()]]
+        self.views.expect(self.keys[index] for index in self.sampler.coming(AHEAD))
         loss = self.objective.loss(self.avatar, view, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from recon.backdrop import Backdrop
-from recon.frames import Sampler, View, Views, region_masks
+from recon.frames import AHEAD, Sampler, View, Views, region_masks
 from recon.losses import LossConfig, image_loss, target_over
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
-from studio.captures import Capture
+from studio.captures import Capture, open_capture
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.heads.model import HeadModel
@@ -39,6 +41,43 @@ def test_the_cache_is_bounded_and_transparent(capture: Capture, head: HeadModel,
     for key in ((0, 0), (1, 0), (2, 1), (0, 0), (3, 2)):
         assert torch.equal(tight[key].image, roomy[key].image)
         assert sum(view.size() for view in tight._held.values()) <= tight._max_bytes
+
+
+def test_what_comes_next_is_known_without_being_drawn() -> None:
+    sampler = Sampler(5, seed=1)
+    assert sampler.coming(3) == []  # the order of a round is made when it begins
+    first = sampler.next()
+    coming = sampler.coming(9)
+    assert sorted([first, *coming]) == list(range(5))
+    assert [sampler.next() for _ in range(4)] == coming
+    assert sampler.coming(2) == []
+
+
+def test_expected_views_are_read_ahead_and_bounded(
+    capture: Capture, head: HeadModel, track: CodeTrack, views: Views
+) -> None:
+    ahead = Views(capture, head.with_identity(torch.tensor([0.3])), track.codes)
+    keys = [(t, c) for t in range(len(capture)) for c in range(len(capture.cameras))]
+    ahead.expect(keys)
+    ahead.expect(keys)
+    assert len(ahead._coming) == min(AHEAD, len(keys))
+    for key in keys[:3]:
+        assert torch.equal(ahead[key].image, views[key].image)
+        assert torch.equal(ahead[key].emphasis, views[key].emphasis)
+    assert ahead.reads == 3
+    ahead.expect(keys[:3])  # they are held
+    assert not set(ahead._coming) & set(keys[:3])
+
+
+def test_a_view_that_cannot_be_read_is_told_when_it_is_used(
+    capture: Capture, head: HeadModel, track: CodeTrack, tmp_path: Path
+) -> None:
+    copy = open_capture(Path(shutil.copytree(capture.folder, tmp_path / "copy")))
+    ahead = Views(copy, head.with_identity(torch.tensor([0.3])), track.codes)
+    copy.file("images", 1, 0).write_bytes(b"nothing")
+    ahead.expect([(1, 0)])
+    with pytest.raises(StudioError):
+        ahead[(1, 0)]
 
 
 def test_regions_lie_where_the_landmarks_are(head: HeadModel, cameras: Camera) -> None:
