@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reenact.curves import audio2face, flame, livelink_csv, livelink_udp, mediapipe
+from reenact.curves import action_units, audio2face, flame, livelink_csv, livelink_udp, mediapipe
 from studio.codes import CodeTrack
 from studio.errors import StudioError
 
@@ -16,6 +16,7 @@ WRITERS: Mapping[str, Callable[[Path, CodeTrack], None]] = {
     "mediapipe": mediapipe.write_mediapipe,
     "audio2face": audio2face.write_audio2face,
     "flame": flame.write_flame,
+    "action_units": action_units.write_action_units,
 }
 _EXPECTED = "a Live Link Face CSV or recording, MediaPipe or Audio2Face JSON or CSV, or FLAME npz"
 
