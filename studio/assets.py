@@ -34,6 +34,7 @@ ASSETS: Mapping[str, Asset] = {
         "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
     ),
     "ict_facekit": Asset("ict_facekit/ict_facekit_light.npz", "MIT"),
+    "flame": Asset("flame/flame2023.pkl", "FLAME's own"),
 }
 
 

@@ -230,6 +230,11 @@ class _Machine:
         made: dict[Any, Any] = self.stack.pop()
         return made
 
+    def members(self, items: Any = ()) -> list[Any]:
+        """A set, as the list of what it holds."""
+        self.spend(len(items))
+        return list(items)
+
     def reference(self, parts: Any) -> tuple[bytes, np.dtype[Any]]:
         """A tensor's storage: its bytes and type."""
         kind, cls, key = parts[:3]
@@ -365,6 +370,8 @@ _CONSTRUCTORS: Mapping[str, Callable[..., Any]] = {
     "numpy.dtype": _Machine.dtype,
     "_codecs.encode": _Machine.encode,
     "collections.OrderedDict": _Machine.mapping,
+    "__builtin__.set": _Machine.members,
+    "builtins.set": _Machine.members,
     "copy_reg._reconstructor": _Machine.new,
     "copyreg._reconstructor": _Machine.new,
     "torch._utils._rebuild_tensor_v2": _Machine.tensor,

@@ -10,14 +10,15 @@ from studio.errors import StudioError
 if TYPE_CHECKING:
     from studio.heads.model import HeadModel
 
-HEADS = ("procedural", "ict", "auto")
+HEADS = ("procedural", "ict", "flame", "auto")
 
 
 def load_head(name: str = "auto", path: Path | None = None) -> HeadModel:
     """A head model.
 
     Args:
-        name: "procedural" (built in), "ict" (ICT-FaceKit) or "auto" (ICT-FaceKit where it is found, else procedural).
+        name: "procedural" (built in), "ict" (ICT-FaceKit), "flame" (FLAME of 2020 or 2023, with ARKit's channels) or
+            "auto" (ICT-FaceKit where it is found, else procedural).
         path: file or folder of a model that is not built in; found through ``studio.assets`` when not given.
 
     Raises:
@@ -33,6 +34,10 @@ def load_head(name: str = "auto", path: Path | None = None) -> HeadModel:
         from studio.heads.procedural import build
 
         return build()
+    if name == "flame":
+        from studio.heads.flame import load_flame
+
+        return load_flame(path)
     from studio.heads.ict import load_ict
 
     return load_ict(path)

@@ -229,7 +229,9 @@ class HeadModel:
 
 
 def eye_rotation(codes: Codes) -> Tensor:
-    """Axis-angle rotations [..., 2, 3] (left, right eyeball) that the eyeLook channels stand for."""
+    """Axis-angle rotations [..., 2, 3] (left, right eyeball) that the eyeLook channels stand for; none without them."""
+    if "eyeLookOutLeft" not in codes.space.channels:
+        return torch.zeros_like(codes.eye_pose)
 
     def channel(name: str) -> Tensor:
         return codes.expression[..., codes.space.index(name)]
