@@ -1,4 +1,4 @@
-"""Reading FLAME (2020, 2023, 2023 Open): the user's own file, a pickle or an npz of the same arrays.
+"""Reading FLAME (2020, 2023, 2023 Open): the user's own file, as downloaded or an npz of its arrays.
 
 Li et al., "Learning a model of facial shape and expression from 4D scans", 2017; flame.is.tue.mpg.de (own licences).
 Nothing in the file is executed (``studio.unpickler``): chumpy's and scipy's objects are read as the arrays they hold.

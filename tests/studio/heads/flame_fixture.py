@@ -116,6 +116,16 @@ def write_pickle(path: Path, chumpy: bool) -> dict[str, np.ndarray]:
     return made
 
 
+def write_hostile(path: Path, touched: Path) -> None:
+    """Write a file that would create another one if it were unserialised as Python does."""
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (touched,))
+
+    path.write_bytes(pickle.dumps({"v_template": Evil()}, protocol=2))
+
+
 @contextmanager
 def _modules() -> Iterator[None]:
     module = types.ModuleType("chumpy.ch")

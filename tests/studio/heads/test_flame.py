@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from studio.heads.flame_files import FlameFiles, read_flame
 from studio.heads.mesh_codes import fit_codes
 from studio.heads.model import JOINTS, HeadModel
 from studio.rotations import axis_angle_to_matrix
-from tests.studio.heads.flame_fixture import FACES, ORIGIN, arrays, write_pickle
+from tests.studio.heads.flame_fixture import FACES, ORIGIN, arrays, write_hostile, write_pickle
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +166,7 @@ def test_another_model_is_refused(damage: str, tmp_path: Path) -> None:
 
 
 def test_nothing_is_executed(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, ...]:
-            return (Path.touch, (tmp_path / "touched",))
-
-    (tmp_path / "flame.pkl").write_bytes(pickle.dumps({"v_template": Evil()}, protocol=2))
+    write_hostile(tmp_path / "flame.pkl", tmp_path / "touched")
     with pytest.raises(StudioError):
         read_flame(tmp_path / "flame.pkl")
     assert not (tmp_path / "touched").exists()
