@@ -7,12 +7,12 @@ would leave stale machine code behind. Here the cache folder's name is a hash of
 
 from __future__ import annotations
 
-import ast
 import functools
 import gc
 import hashlib
 import inspect
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -27,6 +27,8 @@ from studio.kernels.compile_helper import start_helper
 from studio.logs import say
 
 _PACKAGE = "studio.kernels."
+# "from studio.kernels.module import …" or "from studio.kernels import module, …", with or without brackets.
+_IMPORTS = re.compile(r"^[ \t]*from studio\.kernels(?:\.(\w+))? import (\([^)]*\)|.*)", re.MULTILINE)
 _HELPED = (f"{_PACKAGE}splat_", f"{_PACKAGE}drive_")  # what is compiled with a helper, see ``warmup``
 
 # Without "nnan" and "ninf" comparisons with NaN stay false (bad input is culled, not undefined behaviour); without
@@ -93,23 +95,25 @@ def _digest(source: Path) -> str:
     digest, waiting, seen = hashlib.sha256(numba.__version__.encode()), [source.resolve()], set()
     while waiting:
         path = waiting.pop()
-        if path in seen or not path.is_file():
-            continue
-        seen.add(path)
-        text = path.read_bytes()
-        digest.update(text)
-        names = [
-            name
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.ImportFrom) and node.module
-            for name in (f"{node.module}.", *(f"{node.module}.{alias.name}." for alias in node.names))
-        ]
-        waiting += sorted(
-            Path(__file__).resolve().parent / f"{name.removeprefix(_PACKAGE).split('.')[0]}.py"
-            for name in names
-            if name.startswith(_PACKAGE)
-        )
+        if path not in seen:
+            seen.add(path)
+            text, imported = _read(path)
+            digest.update(text)
+            waiting += imported
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _read(path: Path) -> tuple[bytes, tuple[Path, ...]]:
+    """A module's source and the files of the kernel modules that it imports (parsing it would take a second in all)."""
+    text = path.read_bytes()
+    names = {
+        name
+        for module, listed in _IMPORTS.findall(text.decode())
+        for name in ([module] if module else re.findall(r"\w+", listed))
+    }
+    files = (Path(__file__).resolve().parent / f"{name}.py" for name in sorted(names))
+    return text, tuple(file for file in files if file.is_file())
 
 
 class _Announcer(numba_events.Listener):

@@ -20,14 +20,16 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_the_digest_follows_imported_modules(tmp_path, monkeypatch):
-    """A change two imports away gives another cache folder: numba itself would reuse stale machine code."""
+    """A change three imports away gives another cache folder: numba itself would reuse stale machine code."""
     (tmp_path / "low.py").write_text("X = 1\n")
-    (tmp_path / "middle.py").write_text("from studio.kernels.low import X\n")
-    (tmp_path / "top.py").write_text("from studio.kernels import middle\n")
+    (tmp_path / "lower.py").write_text("def f():\n    from studio.kernels.low import X\n")
+    (tmp_path / "middle.py").write_text("from studio.kernels import (\n    bottom,\n    lower,\n)\n")
+    (tmp_path / "top.py").write_text("import os\nfrom studio.kernels import middle  # and more\n")
     monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
 
     def digest() -> str:
         compiled._digest.cache_clear()
+        compiled._read.cache_clear()
         return compiled._digest(tmp_path / "top.py")
 
     first = digest()
