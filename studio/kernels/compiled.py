@@ -22,6 +22,8 @@ from typing import Any
 
 import numba
 from numba.core import event as numba_events
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 from studio.kernels.compile_helper import start_helper
 from studio.logs import say
@@ -43,6 +45,18 @@ _decorating = threading.Lock()
 settings: Any = numba.core.config
 
 
+class _Cache(FunctionCache):
+    """numba's cache, but what is compiled already is loaded without all that numba knows of types and functions.
+
+    That takes longer than loading the kernels themselves. Where something has to be compiled, numba asks for it again.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """A helper that becomes part of every kernel that calls it."""
     return numba.njit(inline="always", **_OPTIONS)(function)
@@ -54,7 +68,9 @@ def kernel(function: Callable[..., Any]) -> Any:
     with _decorating:
         previous, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
         try:
-            dispatcher = numba.njit(cache=_is_writable(folder), **_OPTIONS)(function)
+            dispatcher = numba.njit(**_OPTIONS)(function)
+            if _is_writable(folder):
+                dispatcher._cache = _Cache(function)
         finally:
             settings.CACHE_DIR = previous
     _announcer.dispatchers.add(dispatcher)
