@@ -174,7 +174,8 @@ class BasisWeights(nn.Module):
         components: Tensor,  # [D]
     ) -> Tensor:
         """Weights [P, K]; bounded, so that the corrections are."""
-        if components.device.type == "cpu" and components.ndim == 1 and not components.requires_grad:
+        plain = components.requires_grad or components.ndim > 1 or self.values.dtype != torch.float32
+        if components.device.type == "cpu" and not plain:
             return network_answers(self.values, components, self._sizes, self._hidden, self._bases)
         seen = components.split(self._sizes)
         return torch.stack([_answer(network, part) for network, part in zip(self.layers(), seen, strict=True)]).tanh()

@@ -32,7 +32,6 @@ from studio.kernels.splat_project import LOG2E, dot3, first_of_block, rotation_e
 
 CHANNELS = 11  # corrections of position (3), rotation (4), colour (3), opacity (1)
 CHUNK = 512  # Gaussians whose bases are streamed at once; their corrections stay in the first cache
-_SPLIT = CHUNK * CHANNELS  # numbers of one part in what ``_split_by_part`` writes
 
 
 class Gains(NamedTuple):
@@ -240,64 +239,138 @@ def _matrix_to_quat_gradient(q: Vectors, p: Vectors, v: Vectors) -> Vectors:
 
 
 @inlined
-def _split_by_part(
-    columns: Array, blend: Blend, g: int, first: int, split: Array, present: Array, v_corrections: Array
-) -> None:
-    """Put the gradients of 16 Gaussians' corrections where those of their part are: ``split`` [P * _SPLIT].
-
-    Gaussians before ``first``, where the chunk begins, are the previous chunk's. ``present`` [P] notes the parts. All
-    together also go to ``v_corrections``, unless it is empty.
-    """
+def _to_rows(columns: Array, g: int, first: int, rows: Array) -> None:
+    """The other way of ``_to_columns``, into the ``rows`` of a chunk, which begins with the Gaussian ``first``."""
     for lane in range(max(first - g, 0), 16):
-        part = blend.parts[g + lane]
-        present[part] = 1
-        at = _SPLIT * part + CHANNELS * (g + lane - first)
+        at = CHANNELS * (g + lane - first)
         for channel in range(CHANNELS):
-            split[at + channel] = columns[16 * channel + lane]
-            if v_corrections.size > 0:
-                v_corrections[CHANNELS * (g + lane) + channel] = columns[16 * channel + lane]
+            rows[at + channel] = columns[16 * channel + lane]
 
 
 @inlined
-def _basis_gradients(
-    raw: Raw,
-    blend: Blend,
-    first: int,
-    end: int,
-    split: Array,
-    present: Array,
-    v_bases: Array,
-    v_weights: Array,
-    row: int,
-) -> None:
-    """From the gradients of the corrections of the Gaussians [first, end) to those of the bases and of the weights.
+def _weight_gradients(raw: Raw, blend: Blend, first: int, end: int, rows: Array, sums: Array, v_weights: Array) -> None:
+    """Add up bases · gradients of the corrections (``rows``) of the Gaussians [first, end) into ``v_weights`` [P * K].
 
-    ``v_weights`` receives P * K sums from ``row`` on; an empty ``v_bases`` means that nobody asks.
+    ``sums`` [P * K * 16] is scratch. Neighbours mostly belong to one part, so that a vector has one part.
     """
     stride, size = CHANNELS * raw.opacity_logits.size, CHANNELS * (end - first)
+    bases, zero = raw.bases.size // stride, broadcast(np.float32(0.0))
+    for k in range(v_weights.size):
+        store(sums, 16 * k, zero)
+        v_weights[k] = np.float32(0.0)
+    for i in range(0, size - 15, 16):
+        at, here = CHANNELS * first + i, load(rows, i)
+        g, last = at // CHANNELS, (at + 15) // CHANNELS
+        while g <= last:
+            part, begin = blend.parts[g], CHANNELS * g - at
+            while g <= last and blend.parts[g] == part:
+                g += 1
+            lanes = lane_numbers()
+            mine = (lanes >= np.float32(begin)) & (lanes < np.float32(CHANNELS * g - at))
+            v = select(mine, here, 0.0)
+            for basis in range(bases):
+                k = 16 * (part * bases + basis)
+                store(sums, k, fma(load(raw.bases, basis * stride + at), v, load(sums, k)))
+    for i in range(size // 16 * 16, size):
+        at = CHANNELS * first + i
+        part = blend.parts[at // CHANNELS]
+        for basis in range(bases):
+            v_weights[part * bases + basis] += raw.bases[basis * stride + at] * rows[i]
+    for k in range(v_weights.size):
+        v_weights[k] += lane_sum(load(sums, 16 * k))
+
+
+@inlined
+def _basis_gradients(raw: Raw, blend: Blend, first: int, end: int, rows: Array, v_bases: Array) -> None:
+    """The gradient of the bases of the Gaussians [first, end), written out."""
+    stride = CHANNELS * raw.opacity_logits.size
     bases = raw.bases.size // stride
     for basis in range(bases):
-        at, begun = basis * stride + CHANNELS * first, False
-        for part in range(present.size):
-            total, rest = broadcast(np.float32(0.0)), np.float32(0.0)
-            if present[part]:
-                weight = blend.weights[part * bases + basis]
-                for i in range(0, size - 15, 16):
-                    v = load(split, _SPLIT * part + i)
-                    total = fma(load(raw.bases, at + i), v, total)
-                    if v_bases.size == 0:
-                        continue
-                    if begun:
-                        store(v_bases, at + i, fma(v, weight, load(v_bases, at + i)))
-                    else:
-                        store(v_bases, at + i, v * weight)
-                for i in range(size // 16 * 16, size):
-                    v_one = split[_SPLIT * part + i]
-                    rest += raw.bases[at + i] * v_one
-                    if v_bases.size > 0:
-                        v_bases[at + i] = v_one * weight + (v_bases[at + i] if begun else np.float32(0.0))
-                begun = True
-            v_weights[row + part * bases + basis] = lane_sum(total) + rest
+        for g in range(first, end):
+            weight = blend.weights[blend.parts[g] * bases + basis]
+            for channel in range(CHANNELS):
+                v_bases[basis * stride + CHANNELS * g + channel] = weight * rows[CHANNELS * (g - first) + channel]
+
+
+@inlined
+def _look_backward(gains: Gains, raw: Raw, given: Activated, gradients: Raw, g: int, columns: Array) -> None:
+    """Opacity and colour of 16 Gaussians; their ``columns`` become gradients."""
+    opacity = _opacity(gains, raw, g, columns)
+    v_logit = load(given.opacities, g) * opacity * (1.0 - opacity)
+    store(gradients.opacity_logits, g, v_logit)
+    red, green, blue = _color(gains, raw, g, columns)
+    v_red, v_green, v_blue = load3(given.colors, 3 * g)
+    v_red, v_green, v_blue = (
+        select(red >= 0.0, v_red, 0.0),
+        select(green >= 0.0, v_green, 0.0),
+        select(blue >= 0.0, v_blue, 0.0),
+    )
+    store3(gradients.colors, 3 * g, v_red, v_green, v_blue)
+    store(columns, 112, v_red * gains.color)
+    store(columns, 128, v_green * gains.color)
+    store(columns, 144, v_blue * gains.color)
+    store(columns, 160, v_logit * gains.opacity)
+
+
+@inlined
+def _place_backward(
+    gains: Gains,
+    anchors: Anchored,
+    raw: Raw,
+    given: Activated,
+    gradients: Raw,
+    v_anchors: Anchored,
+    g: int,
+    columns: Array,
+) -> None:
+    """Position, rotation and scales of 16 Gaussians, and their anchors; their ``columns`` become gradients."""
+    frame, stretch = load4(anchors.quats, 4 * g), load(anchors.stretch, g)
+    size = stretch * gains.unit
+    r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation_entries(frame)
+    v_x, v_y, v_z = load3(given.means, 3 * g)
+    l_x, l_y, l_z = (
+        dot3(r00, r10, r20, v_x, v_y, v_z),
+        dot3(r01, r11, r21, v_x, v_y, v_z),
+        dot3(r02, r12, r22, v_x, v_y, v_z),
+    )
+    x, y, z = _local(gains, raw, g, columns)
+    v_size = dot3(l_x, l_y, l_z, x, y, z)
+    store3(gradients.offsets, 3 * g, l_x * size, l_y * size, l_z * size)
+
+    quat = load4(raw.quats, 4 * g)
+    inverse = _inverse_length4(quat)
+    unit = _scaled4(quat, inverse)
+    v_quat = load4(given.quats, 4 * g)
+    q_w, q_x, q_y, q_z = _turned(_conjugate(frame), v_quat)
+    radial = fma(q_w, unit[0], fma(q_x, unit[1], fma(q_y, unit[2], q_z * unit[3])))
+    store4(
+        gradients.quats,
+        4 * g,
+        (q_w - radial * unit[0]) * inverse,
+        (q_x - radial * unit[1]) * inverse,
+        (q_y - radial * unit[2]) * inverse,
+        (q_z - radial * unit[3]) * inverse,
+    )
+    a, b, c = load3(raw.log_scales, 3 * g)
+    v_a, v_b, v_c = load3(given.scales, 3 * g)
+    v_a, by_a = _scale_gradient(a, gains.largest, size, v_a)
+    v_b, by_b = _scale_gradient(b, gains.largest, size, v_b)
+    v_c, by_c = _scale_gradient(c, gains.largest, size, v_c)
+    store3(gradients.log_scales, 3 * g, v_a, v_b, v_c)
+    if v_anchors.stretch.size > 0:
+        store3(v_anchors.origins, 3 * g, v_x, v_y, v_z)
+        store(v_anchors.stretch, g, (v_size + by_a + by_b + by_c) * gains.unit)
+        f_w, f_x, f_y, f_z = _turned(v_quat, _conjugate(_corrected_quat(gains, unit, columns)))
+        m_w, m_x, m_y, m_z = _matrix_to_quat_gradient(frame, (x * size, y * size, z * size), (v_x, v_y, v_z))
+        store4(v_anchors.quats, 4 * g, f_w + m_w, f_x + m_x, f_y + m_y, f_z + m_z)
+    shift, turn = size * gains.position, gains.rotation
+    store(columns, 0, l_x * shift)
+    store(columns, 16, l_y * shift)
+    store(columns, 32, l_z * shift)
+    store(columns, 48, q_w * turn)
+    store(columns, 64, q_x * turn)
+    store(columns, 80, q_y * turn)
+    store(columns, 96, q_z * turn)
 
 
 @kernel
@@ -322,87 +395,22 @@ def carry_backward(
     chunk, so that the result does not depend on the number of workers. Empty arrays in ``v_anchors`` mean that nobody
     asks.
     """
-    count = raw.opacity_logits.size
-    blocks, chunks = (count + 15) // 16, (count + CHUNK - 1) // CHUNK
-    bases = raw.bases.size // (CHANNELS * count)
-    parts = blend.weights.size // max(bases, 1)
-    columns, split = np.empty(16 * CHANNELS, np.float32), np.empty(_SPLIT * parts, np.float32)
-    present = np.empty(parts, np.uint8)
+    count, bases = raw.opacity_logits.size, raw.bases.size // (CHANNELS * raw.opacity_logits.size)
+    blocks, chunks, size = (count + 15) // 16, (count + CHUNK - 1) // CHUNK, blend.weights.size
+    columns, rows = np.empty(16 * CHANNELS, np.float32), np.empty(CHUNK * CHANNELS, np.float32)
+    sums = np.empty(16 * size, np.float32)
     for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
         first, end = chunk * CHUNK, min((chunk + 1) * CHUNK, count)
-        for i in range(split.size):
-            split[i] = np.float32(0.0)
-        for part in range(parts):
-            present[part] = 0
         for block in range(chunk * (CHUNK // 16), min((chunk + 1) * (CHUNK // 16), blocks)):
             g = first_of_block(block, count)
             _to_columns(corrections, g, columns)
-            frame, stretch = load4(anchors.quats, 4 * g), load(anchors.stretch, g)
-            size = stretch * gains.unit
-            r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation_entries(frame)
-            v_x, v_y, v_z = load3(given.means, 3 * g)
-            l_x, l_y, l_z = (
-                dot3(r00, r10, r20, v_x, v_y, v_z),
-                dot3(r01, r11, r21, v_x, v_y, v_z),
-                dot3(r02, r12, r22, v_x, v_y, v_z),
-            )
-            x, y, z = _local(gains, raw, g, columns)
-            v_size = dot3(l_x, l_y, l_z, x, y, z)
-            store3(gradients.offsets, 3 * g, l_x * size, l_y * size, l_z * size)
-
-            quat = load4(raw.quats, 4 * g)
-            inverse = _inverse_length4(quat)
-            unit = _scaled4(quat, inverse)
-            v_quat = load4(given.quats, 4 * g)
-            q_w, q_x, q_y, q_z = _turned(_conjugate(frame), v_quat)
-            radial = fma(q_w, unit[0], fma(q_x, unit[1], fma(q_y, unit[2], q_z * unit[3])))
-            store4(
-                gradients.quats,
-                4 * g,
-                (q_w - radial * unit[0]) * inverse,
-                (q_x - radial * unit[1]) * inverse,
-                (q_y - radial * unit[2]) * inverse,
-                (q_z - radial * unit[3]) * inverse,
-            )
-            a, b, c = load3(raw.log_scales, 3 * g)
-            v_a, v_b, v_c = load3(given.scales, 3 * g)
-            v_a, by_a = _scale_gradient(a, gains.largest, size, v_a)
-            v_b, by_b = _scale_gradient(b, gains.largest, size, v_b)
-            v_c, by_c = _scale_gradient(c, gains.largest, size, v_c)
-            store3(gradients.log_scales, 3 * g, v_a, v_b, v_c)
-            v_size = v_size + by_a + by_b + by_c
-            if v_anchors.stretch.size > 0:
-                store3(v_anchors.origins, 3 * g, v_x, v_y, v_z)
-                store(v_anchors.stretch, g, v_size * gains.unit)
-                f_w, f_x, f_y, f_z = _turned(v_quat, _conjugate(_corrected_quat(gains, unit, columns)))
-                m_w, m_x, m_y, m_z = _matrix_to_quat_gradient(frame, (x * size, y * size, z * size), (v_x, v_y, v_z))
-                store4(v_anchors.quats, 4 * g, f_w + m_w, f_x + m_x, f_y + m_y, f_z + m_z)
-
-            opacity = _opacity(gains, raw, g, columns)
-            v_logit = load(given.opacities, g) * opacity * (1.0 - opacity)
-            store(gradients.opacity_logits, g, v_logit)
-            red, green, blue = _color(gains, raw, g, columns)
-            v_red, v_green, v_blue = load3(given.colors, 3 * g)
-            v_red, v_green, v_blue = (
-                select(red >= 0.0, v_red, 0.0),
-                select(green >= 0.0, v_green, 0.0),
-                select(blue >= 0.0, v_blue, 0.0),
-            )
-            store3(gradients.colors, 3 * g, v_red, v_green, v_blue)
-
-            shift, turn = size * gains.position, gains.rotation
-            store(columns, 0, l_x * shift)
-            store(columns, 16, l_y * shift)
-            store(columns, 32, l_z * shift)
-            store(columns, 48, q_w * turn)
-            store(columns, 64, q_x * turn)
-            store(columns, 80, q_y * turn)
-            store(columns, 96, q_z * turn)
-            store(columns, 112, v_red * gains.color)
-            store(columns, 128, v_green * gains.color)
-            store(columns, 144, v_blue * gains.color)
-            store(columns, 160, v_logit * gains.opacity)
+            _look_backward(gains, raw, given, gradients, g, columns)
+            _place_backward(gains, anchors, raw, given, gradients, v_anchors, g, columns)
             if bases > 0:
-                _split_by_part(columns, blend, g, first, split, present, v_corrections)
-        row = chunk * blend.weights.size
-        _basis_gradients(raw, blend, first, end, split, present, gradients.bases, v_weights, row)
+                _to_rows(columns, g, first, rows)
+        if bases > 0:
+            _weight_gradients(raw, blend, first, end, rows, sums, v_weights[chunk * size : (chunk + 1) * size])
+            if gradients.bases.size > 0:
+                _basis_gradients(raw, blend, first, end, rows, gradients.bases)
+            for i in range(CHANNELS * (end - first) if v_corrections.size > 0 else 0):
+                v_corrections[CHANNELS * first + i] = rows[i]
