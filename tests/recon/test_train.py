@@ -61,7 +61,7 @@ def test_it_learns_to_show_held_out_states(run: Path, avatar: SplatAvatar, captu
     assert "not measured" in metrics["flicker"]  # two frames are too few
     assert set(evaluate(avatar, capture, track, "train", run / "seen")["flicker"]) == {"what", "full", "person"}
     assert {path.name for path in (run / "eval").iterdir()} == {
-        "manifest.json", "metrics.json", "truth.mp4", "render.mp4", "sheet.png"
+        "manifest.json", "metrics.json", "frames.json", "report.html", "truth.mp4", "render.mp4", "sheet.png"
     }  # fmt: skip
 
 
