@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from recon.avatars.splats import SplatAvatar
 from recon.backdrop import Backdrop
+from recon.binding import PARTS
 from recon.cameras_fit import RigResiduals
 from recon.frames import View, Views
 from recon.losses import image_loss
@@ -18,6 +19,10 @@ from recon.temporal import restlessness
 from recon.train_config import TrainConfig
 from studio.codes import Codes
 from studio.errors import StudioError
+
+# Noise on the code components of a part, against those of the others: lids and brows move by little more than their
+# landmarks are wrong by, and corrections that believed them would move lids by that error.
+_UNSURE = {"eyes": 2.0, "brows": 2.0}
 
 
 class Objective:
@@ -70,4 +75,14 @@ class Objective:
     def _jitter(self, avatar: SplatAvatar, step: int) -> Tensor:
         """[D] noise on the code components, the same whenever a step is repeated."""
         generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
-        return self._config.jitter * torch.randn(avatar.statistics.projection.shape[1], generator=generator)
+        return component_noise(avatar.statistics.sizes, self._config.jitter, generator)
+
+
+def component_noise(
+    sizes: Tensor,  # [P] int64: how many components each of ``PARTS`` sees
+    jitter: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """[D] normal noise on the code components, of the size ``jitter``, and twice that for lids and brows."""
+    scale = torch.tensor([_UNSURE.get(part, 1.0) for part in PARTS]).repeat_interleave(sizes)
+    return jitter * scale * torch.randn(len(scale), generator=generator)

@@ -9,6 +9,7 @@ from torch import Tensor
 from recon.bust import has_torso, with_bust
 from studio.codes import CodeTrack
 from studio.heads.model import HeadModel
+from studio.heads.personal import OFFSETS, with_offsets
 
 
 def identity_of(track: CodeTrack, head: HeadModel) -> Tensor:
@@ -19,4 +20,6 @@ def identity_of(track: CodeTrack, head: HeadModel) -> Tensor:
 def person_of(track: CodeTrack, head: HeadModel) -> HeadModel:
     """The head with the person's identity, and with shoulders: its own, or a bust's."""
     person = head.with_identity(identity_of(track, head))
+    if OFFSETS in track.extras:
+        person = with_offsets(person, torch.from_numpy(np.asarray(track.extras[OFFSETS])).float())
     return person if has_torso(person) else with_bust(person)

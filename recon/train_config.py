@@ -20,7 +20,7 @@ class RateConfig:
     decay, Loshchilov and Hutter 2019), so that those of states seen once fade.
     """
 
-    offsets: float = 3e-3
+    offsets: float = 1e-3
     quats: float = 4e-3
     log_scales: float = 6.4e-2
     opacity_logits: float = 4e-2
@@ -54,7 +54,8 @@ class TrainConfig:
         growth: whether all Gaussians are there from the beginning, see ``recon.growth``.
         levels: numbers of Gaussians of the sparser versions that the avatar brings, where it has more itself.
         hold: share of their way back to their first colours that teeth, tongue and eyeballs take each step.
-        jitter: noise on the code components (which have unit variance): corrections become smooth functions of them.
+        jitter: noise on the code components (which have unit variance), twice of it for lids and brows: corrections
+            become smooth functions of them.
         seed: of everything random.
         kernels: "auto", "cuda" or "cpu".
         perceptual: weights of LPIPS, for a loss by it.

@@ -30,7 +30,8 @@ from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.folders import content_hash, require_new
 from studio.heads.mediapipe_points import GROUPS
-from studio.heads.model import JOINTS, HeadModel
+from studio.heads.model import JOINTS, LANDMARKS, HeadModel
+from studio.heads.personal import OFFSETS
 from studio.logs import say
 from studio.rotations import rigid, rigid_inverse
 
@@ -103,7 +104,9 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     codes = everywhere(codes, known, len(capture))
     valid = torch.zeros(len(capture), dtype=torch.bool)
     valid[known] = True
-    extras = {"identity": fit.identity.numpy(), "landmarks": faces.points(front, len(capture))}
+    offsets = np.zeros((LANDMARKS, 3), np.float32)
+    offsets[basis.indices] = fit.offsets
+    extras = {"identity": fit.identity.numpy(), OFFSETS: offsets, "landmarks": faces.points(front, len(capture))}
     track = CodeTrack(codes, capture.fps, valid, provenance, extras)
     parents = {capture.folder.name: content_hash(capture.folder)}
     report = {"head": head.name, "reprojection": errors, "skin_mismatch": mismatch}

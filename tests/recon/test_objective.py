@@ -10,6 +10,7 @@ import torch
 from recon.binding import PARTS
 from recon.field import FieldConfig
 from recon.losses import LossConfig
+from recon.objective import component_noise
 from recon.splat_session import SplatSession
 from recon.temporal import restlessness
 from recon.train_config import TrainConfig
@@ -44,3 +45,11 @@ def test_it_counts_for_frames_that_another_follows(capture: Capture, track: Code
 def test_a_loss_by_lpips_asks_for_its_weights(capture: Capture, track: CodeTrack, head: HeadModel) -> None:
     with pytest.raises(StudioError, match=r"perceptual\.backbone"):
         SplatSession(capture, track, head, replace(CONFIG, loss=LossConfig(lpips=0.1)))
+
+
+def test_lids_and_brows_get_twice_the_noise() -> None:
+    sizes = torch.tensor([2000, 3000, 4000, 5000])
+    noise = component_noise(sizes, 0.25, torch.Generator().manual_seed(0)).split(sizes.tolist())
+    spread = {part: float(values.std()) for part, values in zip(PARTS, noise, strict=True)}
+    assert spread == pytest.approx({"mouth": 0.25, "eyes": 0.5, "brows": 0.5, "rest": 0.25}, rel=0.05)
+    assert component_noise(sizes, 0.0, torch.Generator()).abs().max() == 0

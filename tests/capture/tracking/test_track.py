@@ -16,6 +16,8 @@ from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.folders import read_manifest
 from studio.heads import load_head
+from studio.heads.mediapipe_points import LIDS_LEFT, LIDS_RIGHT, LIPS
+from studio.heads.personal import OFFSETS, with_offsets
 from studio.rotations import matrix_to_axis_angle
 
 NAMES = ("fitted", "truth")
@@ -58,6 +60,26 @@ def test_the_manifest_tells_how_well_landmarks_are_explained(real: tuple[Capture
     assert 0 < body["skin_mismatch"] < 1
     assert track.extras["identity"].ndim == 1
     assert track.extras["landmarks"].shape == (70, 478, 2)
+    assert track.extras[OFFSETS].shape == (478, 3)
+    assert 1e-4 < np.linalg.norm(track.extras[OFFSETS], axis=1).max() < 0.02  # metres
+
+
+def test_a_person_has_the_shape_that_the_landmarks_show(real: tuple[Capture, CodeTrack]) -> None:
+    """Posed without any offsets of their own, the person's lips and lids lie where they were seen."""
+    capture, track = real
+    head = load_head("procedural")
+    plain = head.with_identity(torch.from_numpy(np.asarray(track.extras["identity"])))
+    shaped = with_offsets(plain, torch.from_numpy(np.asarray(track.extras[OFFSETS])))
+    points = [index for index in (*LIPS, *LIDS_LEFT, *LIDS_RIGHT) if head.landmark_valid[index]]
+    errors = []
+    for person in (plain, shaped):
+        distances = []
+        for frame in torch.nonzero(track.valid)[::10, 0].tolist():
+            posed = person.landmarks(person.vertices(torch.zeros(0), track.codes[frame]))
+            shown = capture.cameras.project(posed)[0][0]
+            distances.append((shown - torch.from_numpy(track.extras["landmarks"][frame]))[points].norm(dim=-1).mean())
+        errors.append(float(torch.stack(distances).mean()))
+    assert errors[1] < 0.9 * errors[0]
 
 
 def test_a_track_is_not_overwritten(real: tuple[Capture, CodeTrack]) -> None:
