@@ -13,8 +13,10 @@ from studio.errors import StudioError
 if TYPE_CHECKING:
     from recon.avatars.hash_codes import HashCodes
     from reenact.exporters import Subject
+    from studio.avatar import Avatar
     from studio.codes import CodeTrack
     from studio.folders import Manifest
+    from studio.heads.model import HeadModel
     from studio.media.audio import Audio
 
 _CURVES = {".csv": "livelink", ".json": "mediapipe", ".npz": "flame"}
@@ -52,21 +54,32 @@ def _export_subject(config: Config, kind: str, out: Path) -> None:
 def _subject(config: Config, out: Path) -> Subject:
     from recon.avatars import load_avatar
     from reenact.exporters import Subject
-    from studio.cli.rooms import chosen_head
 
     folder = _required(config, "avatar", out)
     track, audio = _motion(config)
-    manifest = _provenance(folder)
+    manifest, avatar = _provenance(folder), load_avatar(folder, gaussians=config.get("gaussians", int | None))
     return Subject(
-        load_avatar(folder, gaussians=config.get("gaussians", int | None)),
+        avatar,
         folder.resolve().parent.name if folder.name == "avatar" else folder.stem,
         track,
         config.get("frame", int),
         audio,
-        lambda: chosen_head(config),
+        lambda: _head_model(config, avatar),
         manifest.consent,
         manifest.licence,
     )
+
+
+def _head_model(config: Config, avatar: Avatar) -> HeadModel:
+    """The chosen head model; with head=auto the one that the avatar says it was made with."""
+    from recon.avatars.splats import SplatAvatar
+    from studio.cli.rooms import chosen_head
+    from studio.heads import HEADS, load_head
+
+    group = config.group("head")
+    if group.text("name") == "auto" and isinstance(avatar, SplatAvatar) and avatar.head.name in HEADS:
+        return load_head(avatar.head.name, group.optional_path("path"))
+    return chosen_head(config)
 
 
 def _motion(config: Config) -> tuple[CodeTrack | None, Audio | None]:

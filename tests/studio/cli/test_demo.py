@@ -159,6 +159,13 @@ def test_exports(tiny_demo, studio, tmp_path):
     avatar, track = tiny_demo / "run" / "avatar", tiny_demo / "capture" / "tracks" / "truth"
     assert studio("export", f"avatar={avatar}", f"track={track}", "frame=3", f"out={tmp_path / 'a.ply'}").code == 0
     assert (tmp_path / "a.ply").read_bytes().startswith(b"ply")
+    capture, small = tiny_demo / "capture", "format.texture=64"
+    assert studio("export", f"avatar={avatar}", "format=glb", small, f"out={tmp_path / 'a.glb'}").code == 0
+    assert (tmp_path / "a.glb").read_bytes().startswith(b"glTF")
+    assert studio("export", f"avatar={avatar}", f"track={capture}", "format=web", f"out={tmp_path / 'web'}").code == 0
+    assert {"index.html", "avatar.js"} <= {path.name for path in (tmp_path / "web").iterdir()}
+    assert studio("export", f"avatar={tmp_path / 'a.ply'}", f"out={tmp_path / 'still'}").code == 0
+    assert read_manifest(tmp_path / "still", kind="avatar", verify=True).body["kind"] == "static_splats"
     assert studio("export", f"track={track}", f"out={tmp_path / 'a.csv'}").code == 0
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 25
     assert studio("export", f"avatar={avatar}", "bits=8", f"out={tmp_path / 'small'}").code == 0
