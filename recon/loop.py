@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from recon.forecast import Meter, Outlook
 from recon.interrupt import deferred_interrupt
+from recon.steering import Steering
 from studio.avatar import Avatar
 from studio.captures import Capture
 from studio.errors import StudioError
@@ -122,7 +123,7 @@ def fit(
 
     Raises:
         StudioError: the run exists (without ``resume``) or is another's.
-        KeyboardInterrupt: after Ctrl-C, when the state is stored.
+        KeyboardInterrupt: after Ctrl-C, or when a viewer said stop (``recon.steering``), when the state is stored.
     """
     began = time.perf_counter()
     parents = {capture.folder.name: content_hash(capture.folder), **(inputs or {})}
@@ -133,6 +134,7 @@ def fit(
     start = session.restore(checkpoints)
     meter = Meter(session, run_folder, began, config.iterations)
     with deferred_interrupt() as interrupt:
+        steering = Steering(run_folder, config.iterations, interrupt)
         for step in range(start, config.iterations):
             loss = session.step(step)
             done = step + 1
@@ -141,12 +143,15 @@ def fit(
                 on_step(Step(done, config.iterations, loss, session.avatar))
             if done % config.check_every == 0 or done == config.iterations:
                 _log(run_folder, {"step": done, "loss": loss, **session.validate(done)})
-            if interrupt.requested or done % config.checkpoint_every == 0:
+            stopped = steering.after_step(done, loss, lambda: session.avatar)
+            if stopped or done % config.checkpoint_every == 0:
                 session.store(checkpoints, done)
-            if interrupt.requested:
+            if stopped:
+                steering.close()
                 raise KeyboardInterrupt
             if session.finished:
                 break
+        steering.close()
     avatar, body = session.result()
     manifest = Manifest(
         kind="avatar",

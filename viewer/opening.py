@@ -37,6 +37,7 @@ class Request:
         splats: a PLY or SOG file.
         track: track folder.
         compare: a second avatar or run folder.
+        driver: a live source that drives from the start: camera, udp, an address or a video.
         kernels: "auto", "cpu" or "cuda".
         gaussians: finest level of detail with at most so many.
     """
@@ -47,6 +48,7 @@ class Request:
     splats: Path | None = None
     track: Path | None = None
     compare: Path | None = None
+    driver: str = ""
     kernels: str = "auto"
     gaussians: int | None = None
 
@@ -66,10 +68,11 @@ def open_subject(request: Request) -> Subject:
             got="nothing",
             expected="avatar=… | run=… | capture=… | splats=…",
         )
-    subject = _main(request)
+    subject = replace(_main(request), driver=request.driver)
     if request.track is not None:
         track = CodeTrack.load(request.track)
-        subject = replace(subject, reel=Reel(track, _sound_beside(request.track), request.track.name))
+        reel = Reel(track, _sound_beside(request.track), request.track.name)
+        subject = replace(subject, reel=reel, track_folder=request.track)
     if request.compare is not None:
         rival = _avatar_in(request.compare, request)
         subject = replace(subject, rival=rival, rival_name=request.compare.parent.name + "/" + request.compare.name)
@@ -80,7 +83,8 @@ def _main(request: Request) -> Subject:
     capture, name = (None if request.capture is None else open_capture(request.capture)), None
     if request.run is not None and capture is None:
         capture, name = _origin(request.run)
-    tracked = None if capture is None else _tracked(capture, name)
+    name = None if capture is None else _track_name(capture, name)
+    tracked = None if capture is None or name is None else capture.track(name)
     subject = _shown(request, capture, tracked)
     if capture is None:
         return subject
@@ -93,7 +97,8 @@ def _main(request: Request) -> Subject:
     subject = replace(subject, tracked=tracked, head=person)
     if tracked.codes.space.hash == subject.avatar.space.hash:
         audio = None if capture.audio is None else read_wav(capture.audio)
-        subject = replace(subject, reel=Reel(tracked, audio, capture.folder.name))
+        reel = Reel(tracked, audio, capture.folder.name)
+        subject = replace(subject, reel=reel, track_folder=capture.folder, track_name=name)
     return subject
 
 
@@ -161,11 +166,10 @@ def _origin(run: Path) -> tuple[Capture | None, str | None]:
         return None, None
 
 
-def _tracked(capture: Capture, name: str | None) -> CodeTrack | None:
-    """The named track of a capture, or its first."""
+def _track_name(capture: Capture, name: str | None) -> str | None:
+    """The named track of a capture, or its first; None where it has none."""
     names = sorted(path.name for path in (capture.folder / "tracks").glob("[!.]*"))
-    chosen = name if name in names else next(iter(names), None)
-    return None if chosen is None else capture.track(chosen)
+    return name if name in names else next(iter(names), None)
 
 
 def _sound_beside(track: Path) -> Audio | None:

@@ -134,6 +134,35 @@
   );
   answers.pointer = () => pointer;
 
-  // ---- a picture before it is replaced: what the viewer says while there is nothing to see -----------------------
-  answers.dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+  // ---- microphone: 16 kHz, 16 bits, fetched by the viewer in pieces ----------------------------------------------
+  const RATE = 16000;
+  let microphone = null;
+  orders.microphone = async ({ on }) => {
+    if (microphone) {
+      microphone.stream.getTracks().forEach((track) => track.stop());
+      microphone.context.close();
+      microphone = null;
+    }
+    if (!on || !navigator.mediaDevices) return;
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+      const context = new AudioContext({ sampleRate: RATE });
+      const node = context.createScriptProcessor(512, 1, 1);
+      const heard = { stream, context, blocks: [] };
+      node.onaudioprocess = (event) => {
+        heard.blocks.push(Int16Array.from(event.inputBuffer.getChannelData(0), (x) => Math.max(-1, Math.min(1, x)) * 32767));
+        if (heard.blocks.length > 90) heard.blocks.shift();
+      };
+      context.createMediaStreamSource(stream).connect(node);
+      node.connect(context.destination);
+      microphone = heard;
+    } catch (error) {
+      toast("No microphone: " + error.message);
+    }
+  };
+  answers.microphone = () => {
+    if (!microphone) return "";
+    const bytes = microphone.blocks.splice(0).flatMap((block) => [...new Uint8Array(block.buffer)]);
+    return btoa(String.fromCharCode(...bytes));
+  };
 })();

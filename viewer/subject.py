@@ -28,6 +28,9 @@ class Subject:
         rival: a second avatar to compare with.
         rival_name: its name.
         mode: how it is shown first.
+        track_folder: the track, or the capture with a track, that is played.
+        track_name: of the capture's track.
+        driver: a live source that drives from the start, see ``reenact.live_sources``; empty for none.
     """
 
     avatar: Avatar
@@ -41,3 +44,6 @@ class Subject:
     rival: Avatar | None = None
     rival_name: str = ""
     mode: str = "colour"
+    track_folder: Path | None = None
+    track_name: str | None = None
+    driver: str = ""

@@ -22,9 +22,8 @@ def run(config: Config) -> None:
         folder=config.path("project"),
         window=config.flag("window"),
     )
-    subject = open_subject(
-        Request(**paths, kernels=config.text("kernels"), gaussians=config.get("gaussians", int | None))
-    )
+    driver, detail = config.get("driver", str | None) or "", config.get("gaussians", int | None)
+    subject = open_subject(Request(**paths, driver=driver, kernels=config.text("kernels"), gaussians=detail))
     fps = config.get("fps", float | None)
     if fps is not None:
         from recon.detail import level_for_rate
