@@ -28,6 +28,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SCRIPT = "/studio/page.js"
 _SOUNDS = "/studio/sound/"
 _MOST_SOUNDS = 4
+_MOST_BYTES = 2_000_000  # of one message from a browser: the longest are pieces of sound
 _REFUSED = (
     "<!doctype html><meta charset=utf-8><title>Head avatar studio</title>"
     "<body style='font:16px system-ui;max-width:32em;margin:20vh auto;color:#445'>"
@@ -108,6 +109,8 @@ def guarded(gate: Gate) -> Iterator[None]:
     usual = websockets.asyncio.server.serve
 
     def serve(*args: Any, process_request: _Inner, **options: Any) -> Any:
+        options["max_size"] = _MOST_BYTES
+
         def process(connection: Any, request: Request) -> Response | None:
             return gate.answer(process_request, connection, request)
 

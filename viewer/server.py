@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 import socket
 import warnings
+from contextlib import suppress
 
 import rich
 import viser
+from viser._messages import FileTransferStartUpload
 
 from studio.errors import StudioError
 from studio.logs import say
@@ -53,10 +55,18 @@ def open_server(host: str, port: int | None, label: str) -> LocalServer:
     with guarded(gate):
         server = LocalServer(host=host, port=chosen, label=label, verbose=False)
     server.gate = gate
+    refuse_uploads(server.gui)
+    server.on_client_connect(lambda client: refuse_uploads(client.gui))
     if chosen and server.get_port() != chosen:  # taken by another program since it was tried
         server.stop()
         raise _taken(chosen, "another program took it just now")
     return server
+
+
+def refuse_uploads(gui: viser.GuiApi) -> None:
+    """Take no files: the viewer asks for none, and viser would keep the pieces of any that is sent."""
+    with suppress(AssertionError):  # refused already
+        gui._websock_interface.unregister_handler(FileTransferStartUpload)
 
 
 def address(host: str, port: int, token: str | None = None) -> str:

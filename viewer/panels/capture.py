@@ -17,7 +17,7 @@ from viewer.panels.widgets import set_value
 
 _THUMBNAIL = 160  # pixels, the longer side
 _MOST_PICTURES = 32  # of a rig with more cameras every so-manieth shows its picture
-_FRUSTUM = 0.12  # of the distance to the head
+_FRUSTUM = 0.07  # of the distance to the head
 _COLOR = (96, 140, 190)
 
 
@@ -82,6 +82,7 @@ class CapturePanel:
             fov=2 * math.atan(camera.height / (2 * float(camera.Ks[0, 1, 1]))),
             aspect=camera.width / camera.height,
             scale=size,
+            thickness=0.02 * size,
             color=_COLOR,
             image=self._thumbnail(index) if with_picture else None,
             wxyz=matrix_to_quat(to_world[:3, :3]).numpy(),

@@ -166,7 +166,7 @@ class DirectPanel:
         elif made is not None:
             (track,) = made.tracks.values()
             beyond = sum(len(items) for items in made.beyond.values())
-            note = f" · {beyond} channels go beyond the recording" if beyond else ""
+            note = f" · guarded in {beyond} channels" if beyond else ""
             self._state.content = f"{len(track) / track.fps:.1f} s at {track.fps:g} frames/s{note}"
         lines = [f"- **{name}**: {source['kind']} {_short(source)}" for name, source in data["sources"].items()]
         self._listed.content = "\n".join(lines)
@@ -270,7 +270,7 @@ def offsets_of(channel: str) -> tuple[str, ...]:
 
 
 def _empty_plot(gui: viser.GuiApi) -> Any:
-    axes: tuple[uplot.Axis, ...] = ({"size": 18, "stroke": "#888"}, {"size": 34, "stroke": "#888"})
+    axes: tuple[uplot.Axis, ...] = ({"size": 26, "stroke": "#888"}, {"size": 34, "stroke": "#888"})
     scales: dict[str, uplot.Scale] = {"x": {"time": False}}
     nothing = np.zeros(2)
     series: tuple[uplot.Series, ...] = ({"label": "s"}, _line("–", 0))

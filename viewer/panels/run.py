@@ -118,6 +118,7 @@ class RunPanel:
         if newest == self._drawn or len(steps) < 2:
             return
         self._drawn = newest
+        self._loss.visible, self._psnr.visible = True, len(figures.steps) >= 2
         self._loss.data = (steps, np.array([known[step] for step in steps]))
         if len(figures.steps) >= 2:
             self._psnr.data = (np.array(figures.steps), np.array(figures.psnr))
@@ -135,7 +136,13 @@ def _plot(gui: viser.GuiApi, label: str, color: str) -> Any:
     series: tuple[uplot.Series, ...] = ({"label": "step"}, {"label": label, "stroke": color, "width": 1.5})
     scales: dict[str, uplot.Scale] = {"x": {"time": False}}
     return gui.add_uplot(
-        (nothing, nothing * np.nan), series, scales=scales, axes=axes, legend={"show": False}, height=_PLOT_PIXELS
+        (nothing, nothing * np.nan),
+        series,
+        scales=scales,
+        axes=axes,
+        legend={"show": False},
+        height=_PLOT_PIXELS,
+        visible=False,
     )
 
 
