@@ -26,6 +26,7 @@ class Arrivals:
 
     Attributes:
         delay: seconds from a picture's sending to its showing, smoothed.
+        shown: how many pictures were shown.
     """
 
     def __init__(self, client: viser.ClientHandle, pages: Pages, on_full: Callable[[bool], object]) -> None:
@@ -37,6 +38,7 @@ class Arrivals:
         self._is_closed = False
         self._thread: threading.Thread | None = None
         self.delay = 0.02
+        self.shown = 0
 
     def sent(self) -> None:
         """A picture has been sent."""
@@ -70,5 +72,6 @@ class Arrivals:
             with self._changed:
                 for _ in range(min(waiting, len(self._sent))):
                     self._sent.popleft()
+                    self.shown += 1
                 self.delay += _SMOOTHING * (time.monotonic() - at - self.delay)
             self._on_full(False)

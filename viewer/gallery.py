@@ -73,6 +73,11 @@ class Gallery:
         way = _DISPLAY_SECONDS if arrivals is None else arrivals.delay
         return self._delays.get(client.client_id, _FIRST_DELAY) + way
 
+    def shown(self, client: viser.ClientHandle) -> int:
+        """How many pictures a browser has shown, as its page says."""
+        arrivals = self._arrivals.get(client.client_id)
+        return 0 if arrivals is None else arrivals.shown
+
     def snapshot(self, client: viser.ClientHandle) -> Shot | None:
         """What a browser shows now; None while its window has no area."""
         return self._shot(client)
