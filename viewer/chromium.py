@@ -95,7 +95,7 @@ class StudioPage:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 20.0, every: float = 0.1) -> float:
+    def wait(self, condition: Callable[[], bool], seconds: float = 60.0, every: float = 0.1) -> float:
         """Until something is true; returns the seconds it took."""
         began = time.monotonic()
         while not condition():
@@ -165,7 +165,7 @@ class StudioPage:
 
     def picture(self) -> np.ndarray:
         """[H, W, 3] RGB: the part of the window with the avatar."""
-        box = self.page.locator("canvas").first.bounding_box()
+        box = self.page.locator("canvas[data-engine]").first.bounding_box()
         assert box is not None
         x, y, width, height = (round(box[name]) for name in ("x", "y", "width", "height"))
         return self.screenshot()[y : y + height, x : x + width]
@@ -177,7 +177,7 @@ class StudioPage:
         middle = picture[height // 4 : -height // 4, width // 3 : -width // 3].astype(float)
         return bool(middle.std(axis=(0, 1)).max() > 12)
 
-    def settled(self, seconds: float = 20.0) -> np.ndarray:
+    def settled(self, seconds: float = 60.0) -> np.ndarray:
         """The picture once it no longer changes and is the full one."""
         last, same = self.picture(), 0
         began = time.monotonic()

@@ -122,7 +122,7 @@
   addEventListener(
     "pointermove",
     (event) => {
-      const canvas = document.querySelector("canvas");
+      const canvas = document.querySelector("canvas[data-engine]");
       if (!canvas) return;
       const box = canvas.getBoundingClientRect();
       pointer = [

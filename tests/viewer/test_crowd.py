@@ -1,4 +1,4 @@
-"""Many rude clients for a short while: no errors, nothing kept of who has left. The long version is benchmarks.viewer."""
+"""Many rude clients for a short while: no errors, nothing kept of who left. The long version: benchmarks.viewer."""
 
 from __future__ import annotations
 

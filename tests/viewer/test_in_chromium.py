@@ -58,7 +58,7 @@ def viewer(mesh_avatar: MeshAvatar, nodding: Reel) -> Iterator[Viewer]:
 @pytest.fixture(scope="module")
 def shared_page(viewer: Viewer, chromium: Any) -> Iterator[StudioPage]:
     with StudioPage(chromium, viewer.url, WINDOW) as page:
-        page.wait(page.sees_head, 30)
+        page.wait(page.sees_head, 120)
         yield page
 
 
