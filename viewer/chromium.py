@@ -29,6 +29,7 @@ _ARGUMENTS = (
     "--ignore-gpu-blocklist",
 )
 
+_PATIENCE_SECONDS = 120
 _SAME = 3  # pictures in a row that must be equal to count as settled
 
 
@@ -82,6 +83,7 @@ class StudioPage:
 
     def __init__(self, browser: Any, url: str, size: tuple[int, int] = (1280, 720), **options: Any) -> None:
         self.page = browser.new_page(viewport={"width": size[0], "height": size[1]}, **options)
+        self.page.set_default_timeout(_PATIENCE_SECONDS * 1000)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(url)

@@ -38,7 +38,8 @@ class DirectPanel:
         self.direction = Direction(desk.avatar, desk.subject.folder, desk.folder, self._play)
         self._state = desk.gui.add_markdown("Add a source: a track, a sound, words, curves or a video.")
         self._add_sources()
-        self._lanes = {channel: _Lane(desk, self.direction, channel) for channel in ("all", *CHANNELS)}
+        self._lanes: dict[str, _Lane] = {}
+        self._lane_folder = desk.gui.add_folder("Lanes", visible=False)
         self._add_keys()
         self._add_files()
         self.direction.on_news(self._tell)
@@ -155,8 +156,16 @@ class DirectPanel:
         """What was composed replaces what is played, where it is."""
         (track,) = made.tracks.values()
         self._desk.transport.load(Reel(track, made.voice, "Timeline"), keep_place=True)
+        self._make_lanes()
         for lane in self._lanes.values():
             lane.plot(track)
+
+    def _make_lanes(self) -> None:
+        """With the first source: so many controls would only make pages slow to open."""
+        if not self._lanes:
+            with self._lane_folder:
+                self._lanes = {name: _Lane(self._desk, self.direction, name) for name in ("all", *CHANNELS)}
+            self._lane_folder.visible = True
 
     def _tell(self) -> None:
         data = self.direction.data
