@@ -149,7 +149,8 @@ class PhoneAligner:
             _decode(self._decoder, pcm)
             self._decoder.set_alignment()
             _decode(self._decoder, pcm)
-            found = list(self._decoder.get_alignment().phones())
+            alignment = self._decoder.get_alignment()
+            found, said = list(alignment.phones()), sum(not item.name.startswith("<") for item in alignment.words())
         except (RuntimeError, TypeError, AttributeError) as error:
             raise _misfit(error) from error
         frame = 1.0 / self._decoder.config["frate"]
@@ -157,8 +158,8 @@ class PhoneAligner:
             TimedPhone(from_arpabet(item.name) or SILENCE, item.start * frame, (item.start + item.duration) * frame)
             for item in found
         ]
-        if all(item.name == SILENCE for item in phones):
-            raise _misfit("no phones")
+        if said < len(words):  # it stopped before the last word
+            raise _misfit(f"{said} of {len(words)} words")
         return filled(phones, len(samples) / RATE)
 
 
