@@ -46,13 +46,11 @@ class Arrivals:
             return
         with self._changed:
             self._sent.append(time.monotonic())
-            is_full = len(self._sent) >= _MOST_ON_THE_WAY
+            self._tell()
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="viewer-arrivals", daemon=True)
             self._thread.start()
-        if is_full:
-            self._on_full(True)
 
     def close(self) -> None:
         """Wait for nothing more."""
@@ -74,4 +72,8 @@ class Arrivals:
                     self._sent.popleft()
                     self.shown += 1
                 self.delay += _SMOOTHING * (time.monotonic() - at - self.delay)
-            self._on_full(False)
+                self._tell()
+
+    def _tell(self) -> None:
+        """Within the lock: else an older word could be the last, and nothing would ever be drawn again."""
+        self._on_full(len(self._sent) >= _MOST_ON_THE_WAY)
