@@ -4,6 +4,7 @@
     python -m benchmarks.speech aligned RECORDING.wav PHONES.TextGrid      # real speech of known phones
     python -m benchmarks.speech capture FOLDER [--track NAME]              # against a tracked mouth
     python -m benchmarks.speech adapter FOLDER [--track NAME]              # the subject's own mouth, held-out tail
+    python -m benchmarks.speech memory                                     # peak of processes that hear 10 and 60 min
     python -m benchmarks.speech speed                                      # stream, latency, an hour, its seams
 
 visemes     share of 10-ms frames with the right one of 13 visemes and silence; speech: where the truth is no silence
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +61,7 @@ _SHIFTS = 40  # circular shifts of the null
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("voices", "aligned", "capture", "adapter", "speed"))
+    parser.add_argument("what", choices=("voices", "aligned", "capture", "adapter", "memory", "speed"))
     parser.add_argument("paths", nargs="*", type=Path)
     parser.add_argument("--engine", default="flite", choices=ENGINES)
     parser.add_argument("--takes", type=int, default=24)
@@ -75,6 +78,8 @@ def main() -> None:
         rows = against_capture(options.paths[0], options.track, network)
     elif options.what == "adapter":
         rows = adapters(options.paths[0], options.track)
+    elif options.what == "memory":
+        rows = {f"{minutes} min": memory(minutes) for minutes in (10, 60)}
     else:
         rows = speed()
     print_table([{"": name, **row} for name, row in rows.items()])
@@ -222,6 +227,21 @@ def _tail_row(codes: np.ndarray, truth: np.ndarray, first: int, fps: float) -> d
         "gap error mm": 1000 * float(np.abs(gaps[0] - gaps[1]).mean()),
         "opening": float(lagged_correlation(*gaps, fps, _LAGS).max()),
     }
+
+
+def memory(minutes: int) -> dict[str, float]:
+    """Peak memory of a process of its own that hears so much made-up sound, and how much of it the sound is."""
+    script = (
+        "import resource, numpy as np;"
+        "from reenact.audio.speaking import Speech, speak_codes; from studio.media.audio import Audio;"
+        "noise = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32);"
+        f"sound = Audio(np.resize(noise, {minutes} * 60 * 16_000)[:, None], 16_000);"
+        "speak_codes(sound, Speech(), 30.0, layer='network');"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, sound.samples.nbytes / 2**20)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    peak, sound = (float(value) for value in done.stdout.split())
+    return {"peak MB": peak, "of it the sound": sound, "rest": peak - sound}
 
 
 def speed() -> Rows:
