@@ -10,7 +10,7 @@ from reenact.render import RenderConfig, render
 from reenact.retarget import RetargetConfig, retarget
 from studio.avatar import Avatar
 from studio.code_guard import guarded
-from studio.folders import content_hash
+from studio.folders import Manifest, content_hash, read_manifest
 from studio.logs import say
 
 _TOLD = 3  # channels beyond the avatar that are worth a line; all are in the manifest
@@ -76,5 +76,17 @@ def drive_video(
     config = config or DriveConfig()
     avatar = load_avatar(avatar_folder, kernels, gaussians)
     driving = drive(avatar, driver, config)
-    parents = {avatar_folder.name: content_hash(avatar_folder), **driving.parents}
-    return render(avatar, replace(driving, parents=parents), out, config.render, resume=resume)
+    parents = {avatar_name(avatar_folder): content_hash(avatar_folder), **driving.parents}
+    origin = origin_of(avatar_folder)
+    return render(avatar, replace(driving, parents=parents), out, config.render, resume=resume, origin=origin)
+
+
+def avatar_name(folder: Path) -> str:
+    """What a video calls the avatar that it was made from."""
+    own = folder.resolve()
+    return f"avatar {own.parent.name if own.name == 'avatar' else own.name}"
+
+
+def origin_of(folder: Path) -> Manifest | None:
+    """The manifest of an avatar folder; None for files of other programs, which say nothing."""
+    return read_manifest(folder, kind="avatar") if folder.is_dir() else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from studio.media.images import to_uint8, write_image
 from studio.media.passes import Pass, write_exr, write_passes
 from studio.media.video_codecs import CodecName, Quality, codec_for, is_video
 from studio.media.video_writer import VideoWriter
+from studio.provenance.seal import Claim, seal
 from studio.rotations import transform_points
 
 PROVENANCE = "Synthetic media: rendered from a head avatar, not a recording of the person shown."
@@ -54,6 +56,7 @@ class RenderConfig:
         codec: of a video; its container's usual one where not given.
         timecode: of the first frame of a video, HH:MM:SS:FF; the driver's own where not given.
         images: of a folder: "png" (8 bits, sRGB, straight alpha) or "exr" (floats, linear light, premultiplied).
+        watermark: text that every picture shows in its lower left corner; none by default.
         passes: further images of a folder, each in a folder of its own: "depth" and "alpha".
     """
 
@@ -67,6 +70,7 @@ class RenderConfig:
     timecode: str | None = None
     images: Literal["png", "exr"] = "png"
     passes: tuple[Pass, ...] = ()
+    watermark: str = ""
 
     def __post_init__(self) -> None:
         if self.size is not None and not 2 <= min(self.size) <= max(self.size) <= 8192:
@@ -94,6 +98,7 @@ def render(
     *,
     cameras: Camera | None = None,
     resume: bool = False,
+    origin: Manifest | None = None,
 ) -> Path:
     """Render an avatar's codes to ``out``.
 
@@ -109,6 +114,7 @@ def render(
         config: how.
         cameras: one camera for each frame, or a single one, instead of the path in ``config``.
         resume: continue a folder of PNG images that was interrupted.
+        origin: of the avatar; the video carries its licence and consent.
 
     Returns:
         ``out``.
@@ -126,8 +132,8 @@ def render(
         codec_for(out, config.codec, config.alpha)  # refuses before anything is drawn
         if config.passes:
             raise StudioError("passes need a folder of images", got=out.name, expected="out=<name without ending>")
-        return _render_video(avatar, driving, cameras, out, config)
-    return _render_images(avatar, driving, cameras, out, config, resume)
+        return _render_video(avatar, driving, cameras, out, config, origin)
+    return _render_images(avatar, driving, cameras, out, config, resume, origin)
 
 
 def render_frames(
@@ -183,9 +189,10 @@ def write_pictures(
         return _write_video(out, images, count, video, manifest)
     with write_folder(out, manifest) as temporary:
         for index, image in enumerate(progress(images, f"render {out.name}", total=count)):
-            write_image(temporary / f"{index:06d}.png", image)
+            write_image(temporary / f"{index:06d}.png", image, PROVENANCE)
         if video.audio is not None:
             write_wav(temporary / "audio.wav", video.audio)
+    seal(out, claim_of(manifest))
     return out
 
 
@@ -201,6 +208,7 @@ def _write_video(out: Path, images: Iterator[np.ndarray], count: int, video: Vid
     with VideoWriter(out, video.fps, video.size, audio=video.audio, **options) as writer:
         for image in progress(images, f"render {out.name}", total=count):
             writer.write(image)
+    seal(out, claim_of(manifest))
     write_json(note, dataclasses.asdict(dataclasses.replace(manifest, files={out.name: content_hash(out)})))
     return out
 
@@ -220,20 +228,27 @@ def cameras_of(avatar: Avatar, track: CodeTrack, cameras: Camera | None, config:
     return fitted(cameras, *config.size) if config.size else cameras
 
 
-def _render_video(avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig) -> Path:
+def _render_video(
+    avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig, origin: Manifest | None
+) -> Path:
     size = (cameras.width, cameras.height)
     behind = background(config.background, avatar, *size)
-    develop = transparent if config.alpha else lambda frame: frame.pixels(behind)[0]
-    images = render_frames(avatar, driving.track.codes, cameras, develop)
+    images = render_frames(avatar, driving.track.codes, cameras, developer(behind, config))
     encoding = (config.quality, config.codec, config.alpha, config.timecode or driving.timecode)
     video = VideoSettings(driving.track.fps, size, driving.audio, *encoding)
-    return _write_video(out, images, len(cameras), video, video_manifest(avatar, driving, cameras, config))
+    return _write_video(out, images, len(cameras), video, video_manifest(avatar, driving, cameras, config, origin))
 
 
 def _render_images(
-    avatar: Avatar, driving: Driving, cameras: Camera, out: Path, config: RenderConfig, resume: bool
+    avatar: Avatar,
+    driving: Driving,
+    cameras: Camera,
+    out: Path,
+    config: RenderConfig,
+    resume: bool,
+    origin: Manifest | None,
 ) -> Path:
-    manifest = video_manifest(avatar, driving, cameras, config)
+    manifest = video_manifest(avatar, driving, cameras, config, origin)
     _claim(out, manifest, resume)
     behind = background(config.background, avatar, cameras.width, cameras.height)
     names = [f"{index:06d}.{config.images}" for index in range(len(cameras))]
@@ -252,6 +267,7 @@ def _render_images(
     made = sorted(path for path in out.rglob("*") if path.is_file())
     files = {path.relative_to(out).as_posix(): content_hash(path) for path in made}
     write_json(out / MANIFEST, dataclasses.asdict(dataclasses.replace(manifest, files=files)))
+    seal(out, claim_of(manifest))
     return out
 
 
@@ -265,7 +281,7 @@ def _layers(frame: RenderOutput, behind: Tensor, config: RenderConfig) -> dict[s
         shown = frame.rgb[0] if config.alpha else frame.over(behind)[0]
         layers["picture"] = torch.cat((shown, alpha if config.alpha else torch.ones_like(alpha)), dim=-1).numpy()
     else:
-        layers["picture"] = transparent(frame) if config.alpha else frame.pixels(behind)[0]
+        layers["picture"] = developer(behind, config)(frame)
     return layers
 
 
@@ -294,13 +310,48 @@ def _read_job(path: Path) -> dict[str, Any]:
         raise StudioError(f"damaged file: {path}", got=error, next="choose another name for the folder") from error
 
 
-def video_manifest(avatar: Avatar, driving: Driving, cameras: Camera, config: RenderConfig) -> Manifest:
+def claim_of(manifest: Manifest) -> Claim:
+    """What a video's manifest says of provenance."""
+    avatars = {name: value for name, value in manifest.parents.items() if name.split(" ")[0] == "avatar"}
+    drivers = {name: value for name, value in manifest.parents.items() if name not in avatars}
+    return Claim(PROVENANCE, avatars, drivers, manifest.consent, manifest.licence)
+
+
+def developer(behind: torch.Tensor, config: RenderConfig) -> Callable[[RenderOutput], np.ndarray]:
+    """What makes a picture [H, W, 3] (or [H, W, 4] for alpha) uint8 of a rendered state, over a background."""
+
+    def develop(frame: RenderOutput) -> np.ndarray:
+        image = transparent(frame) if config.alpha else frame.pixels(behind)[0]
+        return watermarked(image, config.watermark) if config.watermark else image
+
+    return develop
+
+
+def watermarked(
+    image: np.ndarray,  # [H, W, 3 or 4] uint8
+    text: str,
+) -> np.ndarray:
+    """The picture with a text in its lower left corner, white with a dark edge, a thirtieth of the height."""
+    marked, height = np.ascontiguousarray(image).copy(), image.shape[0]
+    scale = max(height / 30 / 22, 0.25)  # the font is 22 pixels high at 1
+    place, ink = (round(0.02 * height) + 1, height - round(0.03 * height) - 1), (255,) * image.shape[2]
+    edge = (0, 0, 0, 255)[: image.shape[2]]
+    for color, width in ((edge, 3), (ink, 1)):
+        cv2.putText(marked, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, width, cv2.LINE_AA)
+    return marked
+
+
+def video_manifest(
+    avatar: Avatar, driving: Driving, cameras: Camera, config: RenderConfig, origin: Manifest | None = None
+) -> Manifest:
     """What a video says of itself."""
     track = driving.track
     return Manifest(
         kind="video",
         code_space=avatar.space.name,
         parents=dict(driving.parents),
+        licence="unknown" if origin is None else origin.licence,
+        consent="unknown" if origin is None else origin.consent,
         synthetic=True,
         body={
             "statement": PROVENANCE,
@@ -327,7 +378,7 @@ def _write_whole(path: Path, image: np.ndarray) -> None:
     """Write an image so that a file of that name is always a whole one."""
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        write_image(temporary, image)
+        write_image(temporary, image, PROVENANCE)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

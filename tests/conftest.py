@@ -18,6 +18,16 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def signing_key(tmp_path_factory) -> None:
+    """Tests sign with a key of their own."""
+    from studio.provenance.identity import make_identity
+
+    folder = tmp_path_factory.mktemp("signing") / "key"
+    make_identity(folder, "the tests")
+    os.environ["STUDIO_SIGNING"] = str(folder)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked ``gpu`` where torch sees no CUDA device."""
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from recon.forecast import step_work
-from reenact.drive import DriveConfig, drive
+from reenact.drive import DriveConfig, avatar_name, drive, origin_of
 from reenact.jobs.shot import Cast, Look, Shot
 from reenact.project.job import stage_project
 from reenact.project.schema import Project, read_project
 from reenact.project.sources import make_source
-from reenact.render import RenderConfig, VideoSettings, cameras_of, video_manifest, write_pictures
+from reenact.render import PROVENANCE, RenderConfig, VideoSettings, cameras_of, video_manifest, write_pictures
 from reenact.retarget import RetargetConfig
 from reenact.timeline import resample
 from studio.building import build
@@ -68,6 +68,11 @@ class RenderJob:
             )
         if self.project is not None and self.driver:
             raise StudioError("a render has both a project and a driver", next="put the driver into the project")
+        other = [name for name in ("codec", "timecode", "passes") if getattr(self.render, name)]
+        other += ["images"] if self.render.images != "png" else []
+        if other:
+            got = ", ".join(f"render.{name}" for name in other)
+            raise StudioError("jobs write H.264 videos or PNG images", got=got, next="studio render writes the others")
         if self.render.alpha and not self.images:
             raise StudioError("an mp4 cannot hold alpha", expected="images: true", got="render.alpha: true")
 
@@ -154,7 +159,7 @@ def draw_chunk(arguments: Mapping[str, Any], place: Place) -> None:
     shot = Shot.load(place.of(arguments["shot"]))
     first, last = arguments["first"], arguments["last"]
     for index, image in enumerate(shot.pictures(first, last, arguments["kernels"]), start=first):
-        write_image(place.result / f"{index:06d}.png", image)
+        write_image(place.result / f"{index:06d}.png", image, PROVENANCE)
 
 
 def assemble(arguments: Mapping[str, Any], place: Place) -> None:
@@ -217,10 +222,10 @@ def _driven_shot(job: RenderJob) -> Shot:
     if job.render.fps is not None:
         driving = replace(driving, track=resample(driving.track, job.render.fps))
     cast = _cast(job.avatar, job.gaussians)
-    driving = replace(driving, parents={job.avatar.name: cast.hash, **driving.parents})
+    driving = replace(driving, parents={avatar_name(job.avatar): cast.hash, **driving.parents})
     cameras = cameras_of(avatar, driving.track, None, job.render)
     look = _look(job.render, cameras.width, cameras.height, driving.track.fps)
-    manifest = video_manifest(avatar, driving, cameras, job.render)
+    manifest = video_manifest(avatar, driving, cameras, job.render, origin_of(job.avatar))
     track = _track(driving.track.codes, driving.track.fps)
     return Shot((cast,), (track,), torch.eye(4)[None], cameras, look, driving.audio, manifest)
 
@@ -236,7 +241,7 @@ def _track(codes: Any, fps: float) -> Any:
 
 
 def _look(config: RenderConfig, width: int, height: int, fps: float) -> Look:
-    return Look(width, height, fps, config.background, config.alpha, config.quality)
+    return Look(width, height, fps, config.background, config.alpha, config.watermark, config.quality)
 
 
 def gaussians_of(folder: Path, most: int | None) -> int:

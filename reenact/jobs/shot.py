@@ -20,7 +20,7 @@ import torch
 from reenact.backgrounds import background
 from reenact.project.job import develop
 from reenact.project.scene import Actor
-from reenact.render import drawn
+from reenact.render import RenderConfig, drawn
 from studio.avatar import Avatar
 from studio.building import build
 from studio.cameras import Camera
@@ -72,6 +72,7 @@ class Look:
         fps: frames per second.
         background: see ``reenact.backgrounds``.
         alpha: straight alpha instead of a background.
+        watermark: text in the pictures.
         quality: of the video.
     """
 
@@ -80,6 +81,7 @@ class Look:
     fps: float
     background: str
     alpha: bool
+    watermark: str
     quality: Quality
 
 
@@ -144,5 +146,5 @@ class Shot:
         avatars = [item.load(kernels) for item in self.cast]
         actors = [Actor(avatar, track.codes, stage) for avatar, track, stage in zip(avatars, self.tracks, self.stages)]
         behind = background(self.look.background, avatars[0], self.look.width, self.look.height)
-        alpha = self.look.alpha
-        return drawn(last - first, lambda k: develop(actors, self.cameras[first + k], first + k, behind, alpha))
+        config = RenderConfig(alpha=self.look.alpha, watermark=self.look.watermark)
+        return drawn(last - first, lambda k: develop(actors, self.cameras[first + k], first + k, behind, config))

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +16,14 @@ import torch
 
 from reenact.backgrounds import background
 from reenact.camera_paths import camera_path, fitted
+from reenact.drive import origin_of
 from reenact.drivers import Driving
 from reenact.drivers.track import TrackDriver
 from reenact.project.compose import Played, compose, play, require_frames
 from reenact.project.scene import Actor, keyed_cameras, render_scene, scene_camera, staged
 from reenact.project.schema import Character, Project, read_project
 from reenact.project.sources import SourceCache
-from reenact.render import PROVENANCE, RenderConfig, VideoSettings, drawn, transparent, write_pictures
+from reenact.render import PROVENANCE, RenderConfig, VideoSettings, developer, drawn, write_pictures
 from reenact.style import Style, apply_style, learn_style
 from studio.avatar import Avatar
 from studio.cameras import Camera
@@ -131,12 +132,12 @@ def render_project(
     actors, cameras, config = staging.actors, staging.cameras, staging.config
     pictures = PictureCache(cache / "pictures")
     behind = background(config.background, actors[0].avatar, cameras.width, cameras.height)
-    stamp = hashlib.sha256(json.dumps([staging.hashes, kernels, look, config.alpha]).encode())
+    stamp = hashlib.sha256(json.dumps([staging.hashes, kernels, look, config.alpha, config.watermark]).encode())
     stamp.update(np.ascontiguousarray(behind.numpy()).tobytes())
 
     def draw(frame: int) -> np.ndarray:
         key = _picture_key(stamp, actors, cameras, frame)
-        return pictures.get(key, lambda: develop(actors, cameras[frame], frame, behind, config.alpha))
+        return pictures.get(key, lambda: develop(actors, cameras[frame], frame, behind, config))
 
     count = len(cameras)
     video = VideoSettings(project.fps, (cameras.width, cameras.height), staging.voice, config.quality)
@@ -191,7 +192,10 @@ def stage_project(
         "config": json.loads(json.dumps(dataclasses.asdict(config), default=str)),
     }
     parents = {**made.parents, **{f"avatar {name}": value for name, value in zip(project.characters, hashes)}}
-    manifest = Manifest(kind="video", parents=parents, synthetic=True, body={"statement": PROVENANCE, **body})
+    origins = [origin_of(_folder(project, character)) for character in project.characters.values()]
+    licence, consent = (_all_of([getattr(o, name) for o in origins if o]) for name in ("licence", "consent"))
+    body = {"statement": PROVENANCE, **body}
+    manifest = Manifest("video", parents=parents, licence=licence, consent=consent, synthetic=True, body=body)
     return Staging(actors, cameras, config, made.voice, hashes, made.computed, manifest)
 
 
@@ -250,6 +254,11 @@ def _avatars(
 
 def _folder(project: Project, character: Character) -> Path:
     return project.folder / character.avatar.expanduser()
+
+
+def _all_of(terms: Sequence[str]) -> str:
+    """The terms of several avatars."""
+    return "; ".join(dict.fromkeys(terms)) or "unknown"
 
 
 def _avatar_hash(project: Project, name: str) -> str:
@@ -324,7 +333,6 @@ def _picture_key(stamp: Any, actors: list[Actor], cameras: Camera, frame: int) -
     return str(digest.hexdigest()[:32])
 
 
-def develop(actors: list[Actor], camera: Camera, frame: int, behind: torch.Tensor, alpha: bool) -> np.ndarray:
+def develop(actors: list[Actor], camera: Camera, frame: int, behind: torch.Tensor, config: RenderConfig) -> np.ndarray:
     """A picture of the scene: [H, W, 3] uint8 over a background, or [H, W, 4] with straight alpha."""
-    image = render_scene(actors, camera, frame)
-    return transparent(image) if alpha else image.pixels(behind)[0]
+    return developer(behind, config)(render_scene(actors, camera, frame))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -50,8 +52,10 @@ def _whole_parts(data: bytes) -> bool:
     return place <= len(data)
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray, comment: str = "") -> None:
     """Write uint8 [H, W, 3] sRGB, [H, W, 4] or [H, W]; the suffix chooses the format. Makes the folder.
+
+    ``comment`` (ASCII) is kept in a PNG file as its text "Comment".
 
     Raises:
         StudioError: the file cannot be written.
@@ -63,7 +67,16 @@ def write_image(path: Path, image: np.ndarray) -> None:
     if not done:
         raise StudioError(f"cannot encode {path}", got=path.suffix, expected=".png or .jpg")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.tobytes())  # not ndarray.tofile, whose error does not say that the disk is full
+    encoded = _with_comment(data.tobytes(), comment) if comment and path.suffix == ".png" else data.tobytes()
+    path.write_bytes(encoded)  # not ndarray.tofile, whose error does not say that the disk is full
+
+
+def _with_comment(data: bytes, comment: str) -> bytes:
+    """A PNG file with a text chunk after its header, which is 25 bytes long."""
+    body = b"tEXtComment\0" + comment.encode("ascii", "replace")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    place = len(_PNG_MAGIC) + 25
+    return data[:place] + chunk + data[place:]
 
 
 def to_uint8(

@@ -1,8 +1,8 @@
 """The key that signs: the user's own, or one made on this machine.
 
-``STUDIO_SIGNING`` names a folder with ``key.pem`` (Ed25519, PKCS 8) and ``chain.pem`` (its certificate, then the issuers'). Without
-it a key and a certificate of an authority of this machine are made once: they prove that files come from one place and
-were not changed, not who that is.
+``STUDIO_SIGNING`` names a folder with ``key.pem`` (Ed25519, PKCS 8) and ``chain.pem`` (its certificate, then the
+issuers'). Without it a key and a certificate of an authority of this machine are made once: they prove that files come
+from one place and were not changed, not who that is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Identity:
         try:
             loaded = serialization.load_pem_private_key(self.key, None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise StudioError("the signing key cannot be read", got=error, expected="Ed25519, PEM, no password") from error
+            raise StudioError("the signing key cannot be read", got=error, expected="Ed25519, PEM") from error
         if not isinstance(loaded, Ed25519PrivateKey):
             raise StudioError("the signing key is of another kind", got=type(loaded).__name__, expected="Ed25519")
         return loaded

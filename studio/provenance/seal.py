@@ -1,7 +1,7 @@
 """Sealing a file with what it is, and telling later whether it is still that.
 
-A C2PA manifest inside the file where the library is there (extra ``provenance``) and knows the format; else, and for folders,
-a signed note beside it: JSON with the file's sha256, Ed25519 over its canonical form.
+A C2PA manifest inside the file where the library is there (extra ``provenance``) and knows the format; else, and for
+folders, a signed note beside it: JSON with the file's sha256, Ed25519 over its canonical form.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _of_note(target: Path, note: Path) -> Verdict:
 
 
 def _embed(path: Path, claim: Claim) -> bool:
-    """Put a C2PA manifest into the file; False where the library is missing."""
+    """Put a C2PA manifest into the file; False where the library is missing or cannot."""
     try:
         import c2pa
     except ImportError:
@@ -150,8 +150,8 @@ def _embed(path: Path, claim: Claim) -> bool:
         with c2pa.Signer.from_info(info) as signer, c2pa.Builder(manifest) as builder:
             builder.sign_file(path, temporary, signer)
         temporary.replace(path)
-    except c2pa.C2paError as error:
-        raise StudioError(f"cannot seal {path}", got=str(error).splitlines()[0]) from error
+    except c2pa.C2paError:  # a container that the library cannot write: a note does
+        return False
     finally:
         temporary.unlink(missing_ok=True)
     return True
@@ -167,7 +167,7 @@ def _embedded(path: Path) -> Verdict | None:
         with c2pa.Reader(path) as reader:
             store, state = json.loads(reader.json()), str(reader.get_validation_state())
     except c2pa.C2paError as error:
-        if "ManifestNotFound" in type(error).__name__ or "not found" in str(error).lower() or "JumbfNotFound" in str(error):
+        if "ManifestNotFound" in str(type(error).__name__) + str(error):
             return None
         return Verdict("changed", "C2PA manifest", detail=str(error).splitlines()[0])
     active = store["manifests"][store["active_manifest"]]

@@ -16,14 +16,16 @@ import torch
 from reenact.backgrounds import background
 from reenact.camera_paths import CameraPathConfig, repeated
 from reenact.drivers import Driving
-from reenact.render import RenderConfig, render, render_frames
+from reenact.render import RenderConfig, render, render_frames, watermarked
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.codes import ARKIT52, Codes, CodeSpace, CodeTrack
 from studio.errors import StudioError
+from studio.folders import Manifest
 from studio.kernels.workers import worker_count
 from studio.media.audio import Audio
 from studio.media.images import read_image, to_uint8, write_image
+from studio.provenance.seal import verify
 
 FRAMES = 6
 
@@ -68,7 +70,10 @@ def test_another_rate_and_size(tmp_path: Path, avatar: Any) -> None:
 
 def test_images_with_alpha_composite_to_the_video(tmp_path: Path, avatar: Any) -> None:
     out = render(avatar, _speech(2), tmp_path / "png", RenderConfig(alpha=True))
-    assert sorted(path.name for path in out.iterdir()) == ["000000.png", "000001.png", "audio.wav", "manifest.json"]
+    expected_names = ["000000.png", "000001.png", "audio.wav", "manifest.json", "manifest.json.provenance.json"]
+    assert sorted(path.name for path in out.iterdir()) == expected_names
+    assert b"Synthetic media" in (out / "000000.png").read_bytes()
+    assert verify(out).state == "intact"
     import cv2
 
     rgba = cv2.cvtColor(cv2.imread(str(out / "000001.png"), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA) / 255.0
@@ -76,6 +81,26 @@ def test_images_with_alpha_composite_to_the_video(tmp_path: Path, avatar: Any) -
     expected = avatar.render(avatar.camera, _speech(2).track.codes[1]).over(torch.ones(3))[0].numpy()
     assert np.abs(over_white - expected).max() < 0.012
     assert rgba[0, 0, 3] == 0
+
+
+def test_licence_and_consent_travel_with_the_video(tmp_path: Path, avatar: Any) -> None:
+    origin = Manifest("avatar", licence="CC BY 4.0", consent="given for research")
+    out = render(avatar, _speech(2), tmp_path / "v.mp4", RenderConfig(size=(48, 48)), origin=origin)
+    found = verify(out)
+    assert found.state == "intact"
+    assert found.claim is not None
+    assert (found.claim.consent, found.claim.licence) == ("given for research", "CC BY 4.0")
+    assert found.claim.driven_by == {"source": "0123"}
+
+
+def test_a_watermark_is_seen_where_it_is_and_nowhere_else() -> None:
+    image = np.full((120, 160, 3), 128, np.uint8)
+    marked = watermarked(image, "synthetic")
+    changed = np.argwhere((marked != image).any(-1))
+    assert len(changed) > 40
+    assert changed[:, 0].min() > 100
+    assert changed[:, 1].max() < 80
+    assert (image == 128).all()
 
 
 class _Interrupting:

@@ -1,4 +1,4 @@
-"""``studio info``: what a folder is."""
+"""``studio info``: what a folder or an exported file is."""
 
 from __future__ import annotations
 
@@ -7,12 +7,42 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.config import Config
+from studio.errors import StudioError
 from studio.folders import MANIFEST, Manifest, read_manifest
 
 
 def run(config: Config) -> None:
+    """Print what a folder or a file is."""
+    file, folder = config.optional_path("file"), config.optional_path("folder")
+    if (file is None) == (folder is None):
+        expected = "folder=… or file=…"
+        raise StudioError("studio info needs a folder or a file", got="both" if file else "nothing", expected=expected)
+    if file is not None:
+        _file(file)
+    elif folder is not None:
+        _folder(folder, config.flag("verify"))
+
+
+def _file(path: Path) -> None:
+    """Print the provenance of an exported file or folder. Raises StudioError where it does not hold."""
+    from studio.provenance.seal import verify
+
+    found = verify(path)
+    if found.claim is not None:
+        print(f"{path}: {found.claim.statement}")
+        for name, value in found.claim.avatar.items():
+            print(f"made from       {name} ({value})")
+        for name, value in found.claim.driven_by.items():
+            print(f"driven by       {name} ({value})")
+        print(f"consent         {found.claim.consent}\nlicence         {found.claim.licence}")
+        print(f"signed by       {found.signer}, {found.how}")
+    if found.state == "changed":
+        raise StudioError(f"{path} is not what was signed", got=found.detail, next="ask for the file again")
+    print(f"{'signature holds' if found.state == 'intact' else f'{path} is unsigned: {found.detail}'}")
+
+
+def _folder(folder: Path, verify: bool) -> None:
     """Print the manifest of a folder in a few lines, sizes of its files, and the manifests of the folders inside."""
-    folder, verify = config.path("folder"), config.flag("verify")
     manifest = read_manifest(folder, kind=None, verify=verify)
     print("\n".join(_describe(folder, manifest, verify)))
     inner = sorted(path.parent for path in folder.rglob(MANIFEST) if path.parent != folder)
