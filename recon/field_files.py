@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from recon.head_field import HeadField, HeadFieldShape
 from recon.radiance import RadianceField
+from recon.storage import load_weights
 from studio.avatar import Avatar
 from studio.cameras import Camera
 from studio.errors import StudioError
@@ -86,7 +87,7 @@ def load_field(folder: Path, make: Callable[[Manifest, Groups, OccupancyGrid, Ca
     """
     manifest, groups = read_manifest(folder, kind="avatar"), Groups()
     try:
-        for name, value in load_file(folder / _WEIGHTS).items():
+        for name, value in load_weights(folder / _WEIGHTS).items():
             group, _, key = name.partition("/")
             groups.setdefault(group, {})[key] = value
         box, shown = groups["box"], manifest.body["camera"]

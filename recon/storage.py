@@ -8,8 +8,10 @@ range would be seen, and so is what is small. Integers take 32 bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from studio.errors import StudioError
@@ -22,6 +24,20 @@ _LOW, _STEP = ".low", ".step"
 # which the values of a Gaussian lie side by side).
 _BYTES = {"/quats": 4, "/log_scales": 3, "/opacity_logits": 1, "/colors": 3, "/bases": 11, "/expression_basis": 3}
 _WHOLE = ("camera/", "range/", "statistics/")  # few numbers that everything hangs on
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, which may come from anybody.
+
+    Raises:
+        SafetensorError, OSError: it is damaged or missing.
+        ValueError: a weight that is no finite number.
+    """
+    tensors = load_file(path)
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{name} is not finite")
+    return tensors
 
 
 def packed(tensors: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:

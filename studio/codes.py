@@ -266,8 +266,13 @@ class CodeTrack:
                 tensors = {name: torch.from_numpy(data[name]) for name in _trailing_shapes(space)}
                 extras = {name.removeprefix("extra/"): data[name] for name in data.files if name.startswith("extra/")}
                 valid = torch.from_numpy(data["valid"])
+            for name, value in tensors.items():
+                if not bool(torch.isfinite(value).all()):
+                    raise ValueError(f"{name} is not finite")
+            if not all(isinstance(value, np.ndarray) for value in extras.values()):
+                raise ValueError("a member is no array")
             return CodeTrack(Codes(space, **tensors), float(body["fps"]), valid, body["provenance"], extras)
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             raise StudioError(
                 f"damaged track: {path}", got=error, expected="a track written by studio", next="restore or remake it"
             ) from error

@@ -155,7 +155,7 @@ def read_manifest(folder: Path, *, kind: str | None, verify: bool = False, compl
         data = json.loads(path.read_text())
         known = {item.name for item in dataclasses.fields(Manifest)}
         manifest = Manifest(**{key: value for key, value in data.items() if key in known})
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StudioError(
             f"damaged manifest: {path}", got=error, expected="JSON written by studio", next="restore or remake it"
         ) from error
@@ -173,6 +173,8 @@ def read_manifest(folder: Path, *, kind: str | None, verify: bool = False, compl
 def _check_files(folder: Path, manifest: Manifest, verify: bool) -> None:
     listings: dict[str, set[str]] = {}  # asking for each of a capture's many thousand files would take a second
     for name, digest in manifest.files.items():
+        if name.startswith("/") or ".." in name.split("/"):
+            raise StudioError(f"{folder / MANIFEST} names a file that leads out of the folder", got=repr(name)[:90])
         parent, _, own = name.rpartition("/")
         if parent not in listings:
             listings[parent] = _files_in(folder / parent)

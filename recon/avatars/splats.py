@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from recon.binding import Binding, Rig
 from recon.corrections import CodeStatistics
 from recon.field import FieldConfig, Gaussians, SplatField
-from recon.storage import packed, unpacked
+from recon.storage import load_weights, packed, unpacked
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.code_range import CodeRange
@@ -184,7 +184,7 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
     try:
         space = SPACES[str(manifest.code_space)]
         groups: dict[str, dict[str, Tensor]] = {}
-        for name, value in unpacked(load_file(folder / WEIGHTS)).items():
+        for name, value in unpacked(load_weights(folder / WEIGHTS)).items():
             group, _, key = name.partition("/")
             groups.setdefault(group, {})[key] = value
         binding = Binding(**groups["binding"])

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from recon.storage import load_weights
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.code_range import CodeRange, measure_range
@@ -107,11 +108,11 @@ def load(folder: Path, kernels: str) -> StaticSplats:
     """Open an avatar folder of this kind. Raises StudioError when it is missing or damaged."""
     body = read_manifest(folder, kind="avatar").body
     try:
-        tensors = load_file(folder / _WEIGHTS)
+        tensors = load_weights(folder / _WEIGHTS)
         shown = body["camera"]
         pose = tensors.pop("camera/viewmats"), tensors.pop("camera/Ks")
         camera = Camera(*pose, width=shown["width"], height=shown["height"], ids=tuple(shown["ids"]))
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise StudioError(
             f"damaged avatar: {folder}",
             got=repr(error),
