@@ -71,7 +71,7 @@ def _split(verb: str, setting: str) -> tuple[str, str]:
     if match is None and verb == "jobs":
         return ("action" if setting in JOB_ACTIONS else "job"), setting
     if match is None:
-        first = next(iter(OmegaConf.missing_keys(_compose(verb, []))), "key")
+        first = next(iter(OmegaConf.missing_keys(_compose(verb, []))), "folder" if verb == "info" else "key")
         hint = f"studio {verb} {first}={setting}" if "=" not in setting else f"studio {verb} --help"
         raise StudioError("a setting is not of the form key=value", got=setting, next=hint)
     return match["key"], match["value"]
