@@ -180,7 +180,7 @@ def test_any_text_is_taken_literally(text):
         ("info", ["fodler=x"], r"unknown setting; got fodler; expected folder; next: studio info --help"),
         ("info", ["x"], r"not of the form key=value; got x; next: studio info folder=x"),
         ("info", ["+new=1"], r"not of the form key=value; got \+new=1"),
-        ("info", [], r"studio info needs folder"),
+        ("track", [], "studio track needs capture"),
         ("train", ["head=procedual"], r"unknown choice of head; got procedual; expected procedural"),
         ("train", ["avatar.iteratons=5"], r"unknown setting; got avatar.iteratons; expected avatar.iterations"),
         ("train", ["iterations=5"], r"unknown setting; got iterations; expected avatar.iterations"),
