@@ -26,7 +26,7 @@ from studio.captures import Capture, open_capture
 from studio.heads import load_head
 from studio.kernels import workers
 
-_FAMILIES = {"splat": "raster", "drive": "deformation", "photometric": "loss", "composite": "loss"}
+_FAMILIES = {"splat": "raster", "drive": "deformation", "photometric": "loss", "view": "loss"}
 _PARTS = ("raster", "deformation", "loss", "optimiser")
 _SIZES = ((256, 24_000), (512, 36_000))
 
