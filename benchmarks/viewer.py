@@ -90,6 +90,7 @@ def feel(avatar: Path, track: Path | None, size: int, minute: float) -> dict[str
         StudioPage(chromium, viewer.url, (size + _WINDOW_MORE, size)) as page,
     ):
         page.wait(page.sees_head, 60)
+        page.dismiss()
         page.key("f")
         desk = viewer._desk
         (client,) = desk.server.get_clients().values()

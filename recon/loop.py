@@ -151,7 +151,17 @@ def fit(
                 raise KeyboardInterrupt
             if session.finished:
                 break
+        steering.finishing()
+    try:
+        return _keep(session, capture, config, run_folder, parents, meter)
+    finally:
         steering.close()
+
+
+def _keep(
+    session: Session, capture: Capture, config: Schedule, run_folder: Path, parents: Mapping[str, str], meter: Meter
+) -> Path:
+    """Write what was learned as run_folder/avatar."""
     avatar, body = session.result()
     manifest = Manifest(
         kind="avatar",

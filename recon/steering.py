@@ -6,9 +6,11 @@ is, and ``live/avatar`` is the avatar as learned so far. Where nobody watches it
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,12 @@ class Steering:
             order = self._order()
         return order == "stop" or self._interrupt.requested
 
+    def finishing(self) -> None:
+        """Tell that all steps are done and that the avatar is being written."""
+        path = self._run / LIVE / "state.json"
+        with suppress(OSError, ValueError):  # where nobody was told anything
+            self._write({**json.loads(path.read_text(encoding="utf-8")), "state": "finishing"})
+
     def close(self) -> None:
         """Leave nothing behind."""
         for name in (CONTROL, WATCHED):
@@ -84,8 +92,11 @@ class Steering:
             "seconds": time.monotonic() - self._began,
             "gaussians": len(learned) if learned is not None else None,
         }
+        (self._run / LIVE).mkdir(exist_ok=True)
+        self._write(values)
+
+    def _write(self, values: dict[str, Any]) -> None:
         folder = self._run / LIVE
-        folder.mkdir(exist_ok=True)
         write_json(folder / "state.new", values)
         (folder / "state.new").replace(folder / "state.json")
 

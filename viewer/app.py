@@ -19,7 +19,7 @@ from viewer.gallery import Gallery
 from viewer.help import Help
 from viewer.pages import Pages
 from viewer.server import address, open_server
-from viewer.session import Scene, Session
+from viewer.session import Scene, Session, Split
 from viewer.stage import Stage
 from viewer.subject import Subject
 from viewer.transport import Reel, Transport
@@ -110,7 +110,7 @@ class Viewer:
         viewpoints = Viewpoints.of(avatar)
         if subject.capture is not None:
             viewpoints = viewpoints.with_cameras(subject.capture.cameras)
-        session = Session(Scene(avatar.codes, self._config.backdrop, mode=subject.mode))
+        session = Session(_first_scene(subject, self._config))
         self._server = open_server(self._config.host, self._config.port, subject.name or "Head avatar")
         stage = Stage(avatar, viewpoints, footage, subject.rival, subject.head)
         pages = Pages(self._server)
@@ -169,6 +169,12 @@ class Viewer:
         session.take_over()
         session.pose(lambda _: session.rest)
         session.follow()
+
+
+def _first_scene(subject: Subject, config: ViewerConfig) -> Scene:
+    """At rest; beside the avatar that it is compared with."""
+    split = Split("rival") if subject.rival is not None else Split()
+    return Scene(subject.avatar.codes, config.backdrop, mode=subject.mode, split=split)
 
 
 def configure_theme(gui: viser.GuiApi, *, dark: bool) -> None:

@@ -97,6 +97,12 @@ class StudioPage:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def dismiss(self) -> None:
+        """Close the note that WebGL runs in software: news to nobody here, and in the way in small windows."""
+        notes = self.page.locator("#webgl-software-rendering .mantine-Notification-closeButton")
+        if notes.count():
+            notes.first.click()
+
     def wait(self, condition: Callable[[], bool], seconds: float = 60.0, every: float = 0.1) -> float:
         """Until something is true; returns the seconds it took."""
         began = time.monotonic()
@@ -108,6 +114,7 @@ class StudioPage:
 
     def tab(self, label: str) -> None:
         """Open a tab of the panel."""
+        self.dismiss()
         self.page.get_by_role("tab", name=label, exact=True).click()
 
     def key(self, name: str) -> None:

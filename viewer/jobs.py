@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 _PERCENT = re.compile(r"(\d{1,3})%")
 _TAIL = 12
 _PATIENCE = 5.0
+_STOPPED = 130  # exit code of a command that was interrupted
 
 
 class Job:
@@ -45,6 +46,11 @@ class Job:
     @property
     def is_running(self) -> bool:
         return self.process.poll() is None
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it ended by Ctrl-C or an order, as a user wanted."""
+        return self.process.poll() == _STOPPED
 
     @property
     def failed(self) -> bool:

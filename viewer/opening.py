@@ -7,19 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
 from recon.avatars import load_avatar
-from recon.person import identity_of
+from recon.person import head_of, identity_of
 from studio.avatar import Avatar
 from studio.captures import Capture, open_capture
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.folders import read_manifest
-from studio.heads import load_head
-from studio.heads.model import HeadModel
 from studio.media.audio import Audio, read_wav
 from viewer.mesh_avatar import NOTHING, HeadAvatar
 from viewer.subject import Subject
@@ -92,7 +89,7 @@ def _main(request: Request) -> Subject:
     subject = replace(subject, capture=capture, mode="footage" if alone else "colour")
     if tracked is None:
         return replace(subject, reel=_pictures(capture)) if alone and len(capture) > 1 else subject
-    head = _head_of(tracked)
+    head = head_of(tracked)
     person = None if head is None else head.with_identity(identity_of(tracked, head))
     subject = replace(subject, tracked=tracked, head=person)
     if tracked.codes.space.hash == subject.avatar.space.hash:
@@ -136,17 +133,8 @@ def _avatar_in(folder: Path, request: Request) -> Avatar:
 
 
 def _capture_avatar(capture: Capture, tracked: CodeTrack | None) -> HeadAvatar:
-    head = None if tracked is None else _head_of(tracked)
+    head = None if tracked is None else head_of(tracked)
     return HeadAvatar.of(capture.cameras[0], head, tracked)
-
-
-def _head_of(track: CodeTrack) -> HeadModel | None:
-    """The head model that a track's identity belongs to: told by its number of parameters."""
-    for name in ("auto", "procedural"):
-        head = load_head(name)
-        if head.num_identity == len(np.asarray(track.extras.get("identity", ()))):
-            return head
-    return None
 
 
 def _pictures(capture: Capture) -> Reel:

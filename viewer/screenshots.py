@@ -93,9 +93,7 @@ def _page(chromium: object, subject: Subject, folder: Path, *, dark: bool) -> It
     config = ViewerConfig(port=0, folder=folder, dark=dark, backdrop=backdrop)
     with Viewer(subject, None, config) as viewer, StudioPage(chromium, viewer.url) as page:
         page.wait(page.sees_head, 60)
-        notice = page.page.locator(".mantine-Notification-closeButton")
-        if notice.count():  # that WebGL runs in software is news to nobody here
-            notice.first.click()
+        page.dismiss()
         yield page
 
 

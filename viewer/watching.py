@@ -26,7 +26,7 @@ class Progress:
     """How far a run is.
 
     Args:
-        state: "running", "paused", "finished", or "silent" where nobody tells.
+        state: "running", "paused", "finishing", "finished", or "silent" where nobody tells.
         step: done.
         total: of the schedule.
         loss: of the last step.
@@ -98,7 +98,8 @@ class Watch:
             steps = self.figures.steps
             self.progress = Progress("finished", int(steps[-1]) if steps else 0, int(steps[-1]) if steps else 0)
         else:
-            (self.run / WATCHED).touch()
+            if self.run.is_dir():  # not yet, while a run is starting
+                (self.run / WATCHED).touch()
             self.progress = self._told()
         if not math.isnan(self.progress.loss):
             self.losses.append((self.progress.step, self.progress.loss))

@@ -14,14 +14,18 @@ CONFIG = "config.yaml"  # of a run folder
 
 if TYPE_CHECKING:
     from studio.captures import Capture
+    from studio.codes import CodeTrack
     from studio.heads.model import HeadModel
 
 
-def chosen_head(config: Config) -> HeadModel:
-    """The head model of the group ``head``."""
+def chosen_head(config: Config, track: CodeTrack | None = None) -> HeadModel:
+    """The head model of the group ``head``; where that is left to us and a track is given, the one it was made with."""
+    from recon.person import head_of
     from studio.heads import load_head
 
     group = config.group("head")
+    if track is not None and group.text("name") == "auto" and group.optional_path("path") is None:
+        return head_of(track) or load_head()
     return load_head(group.text("name"), group.optional_path("path"))
 
 

@@ -22,6 +22,8 @@ from studio.errors import StudioError
 from tests.viewer.avatars import CardAvatar, MeshAvatar, still, stripes
 from tests.viewer.browser import Browser
 from viewer.app import Viewer, ViewerConfig
+from viewer.session import Split
+from viewer.subject import Subject
 from viewer.views import Viewpoints
 
 ANY_PORT = ViewerConfig(port=0)
@@ -65,6 +67,12 @@ def test_a_browser_gets_a_picture_of_its_own_size(browser: Browser) -> None:
     assert np.abs(middle - (0, 128, 128)).max() < 8
     assert np.abs(corner - corner.mean()).max() < 12, "no backdrop"
     look_from_front(browser, (200, 300))
+
+
+def test_two_to_compare_begin_side_by_side() -> None:
+    subject = Subject(CardAvatar(), "anna", rival=CardAvatar(), rival_name="anna2")
+    with Viewer(subject, None, ANY_PORT) as viewer:
+        assert viewer._desk.session.scene.split == Split("rival", "side")
 
 
 def test_pictures_are_no_larger_than_asked() -> None:

@@ -146,3 +146,25 @@ def test_a_finished_run_shows_its_own_avatar(tmp_path: Path) -> None:
     assert newest_avatar(tmp_path) == tmp_path / "live" / "avatar"
     splats(4).save(tmp_path / "avatar", Manifest(kind="avatar"))
     assert newest_avatar(tmp_path) == tmp_path / "avatar"
+
+
+def test_a_run_that_begins_later_is_found_and_told_until_its_avatar_is_written(run: Path) -> None:
+    told: list[str] = []
+    folder = run / "later"
+    watch = Watch(folder, lambda watch: told.append(watch.progress.state), lambda avatar: None, "cpu")
+    try:
+        wait_for(lambda: told == ["silent"])
+        folder.mkdir()
+        steering = Steering(folder, 10, SimpleNamespace(requested=False))  # type: ignore[arg-type]
+        steering.finishing()
+        assert not (folder / LIVE).exists(), "nobody was told anything before"
+        (folder / WATCHED).touch()
+        time.sleep(0.02)
+        steering.after_step(9, 0.5, lambda: splats(2))
+        steering.finishing()
+        wait_for(lambda: told[-1] == "finishing")
+        assert watch.progress.step == 9
+        steering.close()
+        wait_for(lambda: told[-1] == "silent")
+    finally:
+        watch.close()

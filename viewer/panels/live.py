@@ -24,6 +24,7 @@ _POLL_SECONDS = 0.04
 _FOLLOW_SECONDS = 0.15
 _MOST_BYTES = 200_000  # of sound in one answer: six seconds
 _SILENT_SECONDS = 10.0
+_LINK_SECONDS = 2.0  # less than `stop` waits for
 
 
 class LivePanel:
@@ -34,9 +35,11 @@ class LivePanel:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         gui = desk.gui
-        given = {desk.subject.driver: desk.subject.driver} if desk.subject.driver else {}
-        self._sources = {**given, _MICROPHONE: "microphone", **_SOURCES}
-        self._source = gui.add_dropdown("Source", tuple(self._sources))
+        self._sources = {_MICROPHONE: "microphone", **_SOURCES}
+        driver = desk.subject.driver
+        given = next((label for label, source in self._sources.items() if source == driver), driver or _MICROPHONE)
+        self._sources.setdefault(given, driver)
+        self._source = gui.add_dropdown("Source", tuple(self._sources), initial_value=given)
         self._button = gui.add_button("Start", icon=viser.Icon.BROADCAST)
         self._state = gui.add_markdown("The face follows as long as it runs; a slider or Play ends it.")
         desk.click(self._button, self._toggle)
@@ -94,11 +97,21 @@ class LivePanel:
 
     def _states(self, source: str, client: Client, stop: threading.Event) -> Iterator[LiveCodes]:
         avatar: Any = self._desk.avatar
+        if source.partition(":")[0] == "udp":
+            return self._linked(source, stop)
         if source != "microphone":
             return live_codes(source, avatar)
         if client is None:
             raise StudioError("a microphone belongs to a browser", next="start it from a page")
         return spoken_codes(self._heard(client, stop), avatar)
+
+    def _linked(self, source: str, stop: threading.Event) -> Iterator[LiveCodes]:
+        """States of Live Link Face, which may begin late and pause: it is listened to until told otherwise."""
+        avatar: Any = self._desk.avatar
+        while not stop.is_set():
+            yield from live_codes(source, avatar, patience=_LINK_SECONDS)
+            if not stop.is_set():
+                self._state.content = "Nothing arrives: in Live Link Face, enter this machine's address. Waiting …"
 
     def _heard(self, client: viser.ClientHandle, stop: threading.Event) -> Iterator[np.ndarray]:
         """Blocks of sound, 16 kHz, from a page's microphone until told otherwise or it is silent for long."""

@@ -77,7 +77,7 @@ class LookPanel:
             others[subject.rival_name or "the other avatar"] = "rival"
         if not others:
             return
-        with gui.add_folder("Compare"):
+        with gui.add_folder(f"Compare with {next(iter(others))}" if len(others) == 1 else "Compare"):
             layout = gui.add_button_group("Layout", (_ALONE, _SIDE, _WIPE))
             other: Any = gui.add_dropdown("With", tuple(others), visible=len(others) > 1)
             at = gui.add_slider("Boundary", 0.0, 1.0, 0.005, 0.5, visible=False, hint="Left of it the avatar")

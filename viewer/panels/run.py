@@ -19,7 +19,7 @@ from viewer.watching import Watch
 
 _RECIPES = Path(__file__).parents[2] / "configs" / "recipe"
 _PLOT_PIXELS = 130
-_STATES = {"silent": "waiting", "running": "learning", "paused": "paused", "finished": "finished"}
+_STATES = {"silent": "waiting", "running": "learning", "paused": "paused", "finishing": "writing the avatar"}
 
 
 class RunPanel:
@@ -89,15 +89,15 @@ class RunPanel:
         """Controls as the run is."""
         progress, job = watch.progress, self._job
         if progress.state == "silent" and job is not None and not job.is_running:
-            self._told.content = f"⚠ the reconstruction ended: {job.last}" if job.failed else "ended"
+            why = f"⚠ the reconstruction ended: {job.last}" if job.failed and not job.was_stopped else job.last
+            self._told.content = f"**{watch.run.name}** · {why}"
             return
         lines = [f"**{watch.run.name}** · {_STATES.get(progress.state, progress.state)}"]
         if progress.state == "silent" and job is not None:
             lines.append(job.last[-120:])
         elif progress.total:
-            left = (
-                "" if math.isnan(progress.left) or progress.state == "finished" else f" · {_time(progress.left)} left"
-            )
+            knows = progress.state in ("running", "paused") and not math.isnan(progress.left)
+            left = f" · {_time(progress.left)} left" if knows else ""
             lines.append(f"step {progress.step} of {progress.total}{left}")
         if progress.gaussians:
             lines.append(f"{progress.gaussians:,} Gaussians")
@@ -118,10 +118,12 @@ class RunPanel:
         if newest == self._drawn or len(steps) < 2:
             return
         self._drawn = newest
-        self._loss.visible, self._psnr.visible = True, len(figures.steps) >= 2
+        judged = [(step, value) for step, value in zip(figures.steps, figures.psnr, strict=True) if value == value]
+        self._loss.visible, self._psnr.visible = True, len(judged) >= 2
         self._loss.data = (steps, np.array([known[step] for step in steps]))
-        if len(figures.steps) >= 2:
-            self._psnr.data = (np.array(figures.steps), np.array(figures.psnr))
+        if self._psnr.visible:
+            at, values = np.array(judged).T
+            self._psnr.data = (at.copy(), values.copy())
 
     def _close(self) -> None:
         if self._watch is not None:
@@ -132,7 +134,7 @@ class RunPanel:
 
 def _plot(gui: viser.GuiApi, label: str, color: str) -> Any:
     nothing = np.array([0.0, 1.0])
-    axes: tuple[uplot.Axis, ...] = ({"size": 22, "stroke": "#888"}, {"size": 44, "stroke": "#888", "label": label})
+    axes: tuple[uplot.Axis, ...] = ({"size": 30, "stroke": "#888"}, {"size": 44, "stroke": "#888", "label": label})
     series: tuple[uplot.Series, ...] = ({"label": "step"}, {"label": label, "stroke": color, "width": 1.5})
     scales: dict[str, uplot.Scale] = {"x": {"time": False}}
     return gui.add_uplot(

@@ -148,7 +148,7 @@ def _bake(config: Config, folder: Path, field: HashCodes, out: Path) -> None:
     settings = config.build(BakeConfig, "bake")
     out.resolve().parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.resolve().parent, prefix=".bake") as work, step_bar("bake") as on_step:
-        splats, figures = bake(field, capture, track, chosen_head(config), settings, Path(work), on_step=on_step)
+        splats, figures = bake(field, capture, track, chosen_head(config, track), settings, Path(work), on_step=on_step)
     manifest = read_manifest(folder, kind="avatar")
     parents, body = {folder.name: content_hash(folder)}, {**manifest.body, "baked": figures}
     splats.save(out, replace(manifest, parents=parents, body=body), config.get("bits", int))

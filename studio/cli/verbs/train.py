@@ -84,13 +84,13 @@ def plan_training(config: Config, capture_folder: Path, track_name: str | None) 
         from recon.train_hash_codes import HashCodesConfig, train_hash_codes
 
         codes = settings.to(HashCodesConfig, **common)
-        start = partial(train_hash_codes, capture, track, chosen_head(config), codes)
+        start = partial(train_hash_codes, capture, track, chosen_head(config, track), codes)
         return TrainingPlan(kind, codes, capture, name, start)
     from recon.train import train
     from recon.train_config import TrainConfig
 
     chosen = settings.to(TrainConfig, **common)
-    return TrainingPlan(kind, chosen, capture, name, partial(train, capture, track, chosen_head(config), chosen))
+    return TrainingPlan(kind, chosen, capture, name, partial(train, capture, track, chosen_head(config, track), chosen))
 
 
 def _static_plan(kind: str, settings: Config, common: Mapping[str, Any], capture: Capture) -> TrainingPlan:
