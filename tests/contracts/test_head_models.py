@@ -20,7 +20,8 @@ PARTS = ("face", "scalp", "neck", "eye_left", "eye_right", "teeth_upper", "teeth
 LEFT = torch.tensor([1.0, 0.0, 0.0])
 
 
-@pytest.fixture(scope="module", params=[name for name in HEADS if name != "auto"])
+# FLAME brings a face only, from the user's file: tests/studio/heads/test_flame.py.
+@pytest.fixture(scope="module", params=[name for name in HEADS if name not in ("auto", "flame")])
 def head(request: pytest.FixtureRequest) -> HeadModel:
     if request.param == "ict" and find_asset("ict_facekit") is None:
         pytest.skip("ICT-FaceKit is not on this machine (set STUDIO_ASSETS)")
