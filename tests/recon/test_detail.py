@@ -91,7 +91,7 @@ def test_enlarging_covers_what_was_covered(avatar: SplatAvatar) -> None:
         for a in (ordered, taken(ordered, torch.arange(300)), enlarged(ordered, cells[order], weights, 300))
     )
     assert thin < 0.93 * whole
-    assert whole - covered < 0.35 * (whole - thin), (whole, thin, covered)
+    assert whole - covered < 0.5 * (whole - thin), (whole, thin, covered)
     same = enlarged(ordered, cells[order], weights, len(order))
     assert torch.equal(same.learned.log_scales, ordered.learned.log_scales)
 

@@ -57,7 +57,8 @@ def test_video_has_every_frame_the_sound_and_its_provenance(tmp_path: Path, avat
     assert note["synthetic"] is True
     assert note["parents"] == {"source": "0123"}
     assert (note["body"]["frames"], note["body"]["fps"]) == (FRAMES, 25.0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.json", "v.mp4"]
+    # Without the library of C2PA a signed note lies beside the video.
+    assert {path.name for path in tmp_path.iterdir()} - {"v.mp4.provenance.json"} == {"v.json", "v.mp4"}
 
 
 def test_another_rate_and_size(tmp_path: Path, avatar: Any) -> None:
