@@ -192,6 +192,7 @@ class StudioPage:
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             self.page.wait_for_timeout(200)
+            self.dismiss()
             picture = self.picture()
             same = same + 1 if np.array_equal(picture, last) and "drawn in" in self.text() else 0
             if same == _SAME:
