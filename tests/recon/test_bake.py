@@ -64,7 +64,7 @@ def test_the_verb_writes_an_avatar_folder(
     field.save(tmp_path / "field", Manifest(kind="avatar", licence="mine"))
     if not (capture.folder / "tracks").exists():
         ball_track().save(capture.folder / "tracks/truth")
-    monkeypatch.setattr("studio.cli.rooms.chosen_head", lambda config: ball_head())
+    monkeypatch.setattr("studio.cli.rooms.chosen_head", lambda config, track=None: ball_head())
     small = [f"bake.{name}={value}" for name, value in vars(CONFIG).items()]
     given = [f"avatar={tmp_path}/field", f"capture={capture.folder}", f"out={tmp_path}/splats", "bits=32", *small]
     (job,) = compose_jobs("export", given)
