@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from studio.errors import StudioError
+from studio.onnx_files import open_onnx
 
 _SIDE, _STEP = 512, 32  # of the pictures that a network with free sizes is given
 _CHANNELS = 3
@@ -28,21 +28,9 @@ class MattingNetwork:
     """
 
     def __init__(self, path: Path, mean: float = 0.5, std: float = 0.5) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            advice = 'pip install -c constraints.txt "head-avatar-studio[matte]"'
-            raise StudioError("a matting network needs onnxruntime", got="not installed", next=advice) from error
-        if not path.is_file():
-            raise StudioError(f"no such file: {path}", expected="a matting network (.onnx)", next="check the path")
+        self._session = open_onnx(path, "a matting network")
         self.path, self.mean, self.std = path, mean, std
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises classes of its own, without a common parent
-            raise StudioError(f"cannot load {path}", got=str(error)[:200], expected="an ONNX network") from error
         inputs = self._session.get_inputs()
         shape = list(inputs[0].shape)
         if len(inputs) != 1 or len(shape) != 4 or shape[1] != _CHANNELS or inputs[0].type != "tensor(float)":

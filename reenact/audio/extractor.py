@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from reenact.audio.features import RATE
 from reenact.audio.network import OUTPUTS_PER_SECOND
 from studio.errors import StudioError
+from studio.onnx_files import open_onnx
 
 _WINDOW, _BORDER = 10 * RATE, 2 * RATE  # samples that are kept of a window, and heard on either side of them
 _STEP = RATE // OUTPUTS_PER_SECOND
@@ -31,20 +31,8 @@ class SpeechExtractor:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            advice = 'pip install -c constraints.txt "head-avatar-studio[matte]"'
-            raise StudioError("speech features need onnxruntime", got="not installed", next=advice) from error
-        if not path.is_file():
-            raise StudioError(f"no such file: {path}", expected="a network of speech features (.onnx)")
         self.path = path
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises classes of its own, without a common parent
-            raise StudioError(f"cannot load {path}", got=str(error)[:200], expected="an ONNX network") from error
+        self._session = open_onnx(path, "a network of speech features")
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 2 or inputs[0].type != "tensor(float)":
             got = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
