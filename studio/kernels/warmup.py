@@ -110,18 +110,12 @@ def _lists() -> tuple[Any, ...]:
 
 
 def _of_loss() -> Iterator[Call]:
-    from studio.kernels.photometric import Problem, _gradient_rows, _moment_rows
-
-    floats, plane, scale = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.float32(1.0)
-    scratch, problem = np.empty((0, 0, 0), np.float32), _blank(Problem)
-    from studio.kernels.view_loss import _blend, _Pixels, _share
+    from studio.kernels.photometric_cpu import Found, Images, Terms, _compare
 
     some = _ints(np.uint8)
-    pixels = _blank(_Pixels, photo=some, marked=some, matte=some)
-    yield _blend, *_SHARE, pixels, 1.0, floats, floats, floats
-    yield _moment_rows, *_SHARE, _ints(), scratch, problem, plane, scale, True, np.empty((0, 0), np.float64)
-    yield _gradient_rows, *_SHARE, _ints(), scratch, problem, plane, scale, floats
-    yield _share, *_SHARE, pixels, 1, 1.0, floats, floats, floats, np.empty(0)
+    images = _blank(Images, photo=some, marked=some, matte=some)
+    found = _blank(Found, sums=np.empty((0, 0), np.float64))
+    yield _compare, *_SHARE, images, _blank(Terms), np.empty((0, 0), np.float32), found
 
 
 def _of_gradients() -> Iterator[Call]:
