@@ -4,7 +4,7 @@
     python -m benchmarks.speech aligned RECORDING.wav PHONES.TextGrid      # real speech of known phones
     python -m benchmarks.speech capture FOLDER [--track NAME]              # against a tracked mouth
     python -m benchmarks.speech adapter FOLDER [--track NAME]              # the subject's own mouth, held-out tail
-    python -m benchmarks.speech memory                                     # peak of processes that hear 10 and 60 min
+    python -m benchmarks.speech memory                                     # peak of processes: files of 10 and 60 min
     python -m benchmarks.speech speed                                      # stream, latency, an hour, its seams
 
 visemes     share of 10-ms frames with the right one of 13 visemes and silence; speech: where the truth is no silence
@@ -19,6 +19,7 @@ import argparse
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ from reenact.audio.textgrid import read_textgrid
 from studio.captures import open_capture
 from studio.codes import ARKIT52, Codes, CodeTrack
 from studio.heads import load_head
-from studio.media.audio import Audio
+from studio.media.audio import Audio, write_wav
 from studio.media.video_reader import read_audio
 
 _LAGS = np.arange(-0.4, 0.401, 0.04)
@@ -230,18 +231,22 @@ def _tail_row(codes: np.ndarray, truth: np.ndarray, first: int, fps: float) -> d
 
 
 def memory(minutes: int) -> dict[str, float]:
-    """Peak memory of a process of its own that hears so much made-up sound, and how much of it the sound is."""
+    """Peak memory of a process of its own that hears a file of so much made-up sound and writes its track."""
     script = (
-        "import resource, numpy as np;"
-        "from reenact.audio.speaking import Speech, speak_codes; from studio.media.audio import Audio;"
-        "noise = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32);"
-        f"sound = Audio(np.resize(noise, {minutes} * 60 * 16_000)[:, None], 16_000);"
-        "speak_codes(sound, Speech(), 30.0, layer='network');"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, sound.samples.nbytes / 2**20)"
+        "import resource, sys; from pathlib import Path;"
+        "from reenact.audio.long import speak_file;"
+        "frames = speak_file(Path(sys.argv[1]), Path(sys.argv[2]));"
+        "print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    peak, sound = (float(value) for value in done.stdout.split())
-    return {"peak MB": peak, "of it the sound": sound, "rest": peak - sound}
+    noise = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        path, track = Path(folder) / "noise.wav", Path(folder) / "track"
+        write_wav(path, Audio(np.resize(noise, minutes * 60 * RATE)[:, None], RATE))
+        command = [sys.executable, "-c", script, str(path), str(track)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        stored = sum(item.stat().st_size for item in track.iterdir())
+    frames, peak = (float(value) for value in done.stdout.split()[-2:])
+    return {"frames": frames, "peak MB": peak, "track on disk, MB": stored / 2**20}
 
 
 def speed() -> Rows:

@@ -6,7 +6,13 @@ every other and no voice is learned by its usual words.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
+
+_FORTUNES = Path("/usr/share/games/fortunes")
 
 
 def _listed(text: str) -> list[str]:
@@ -223,6 +229,23 @@ def sentence(rng: np.random.Generator) -> str:
     if rng.random() < 0.25:
         parts += [", and", rng.choice(_SUBJECTS), rng.choice(_VERBS), rng.choice(_OBJECTS)]
     return " ".join(parts).replace(" ,", ",") + rng.choice([".", ".", "?", "!"])
+
+
+def prose(rng: np.random.Generator) -> str:
+    """Something that people have said: of Debian's ``fortunes`` where they are installed, else ``sentence``."""
+    found = _prose()
+    return str(rng.choice(found)) if len(found) else sentence(rng)
+
+
+@lru_cache
+def _prose() -> np.ndarray:
+    """Sentences [N] of 4 to 25 words in plain letters."""
+    found: list[str] = []
+    for path in sorted(path for path in _FORTUNES.glob("*") if not path.suffix):
+        text = re.sub(r"\s+", " ", re.sub(r"\n%\n|\n\s*--[^\n]*", ". ", path.read_text("utf-8", errors="replace")))
+        found += [item.strip() for item in re.split(r"(?<=[.!?])\s", text)]
+    plain = re.compile(r"[A-Z][a-z]*(?: [a-z']+,?){3,24}[.!?]")
+    return np.array([item for item in found if plain.fullmatch(item)])
 
 
 def syllables(rng: np.random.Generator) -> str:

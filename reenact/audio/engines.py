@@ -1,7 +1,8 @@
 """Speech synthesisers as a source of sound whose phones and times are known; the network is trained on them.
 
-All are found at run time and used as programs: espeak-ng, flite and festival where they are installed, and the formant
-synthesiser of ``capture.synthetic``. Nothing but training needs them.
+All are found at run time: espeak-ng, flite and festival are used as programs where they are installed, a neural voice
+as a package (``reenact.audio.neural_voice``), and there is the formant synthesiser of ``capture.synthetic``. Nothing
+but training needs them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import numpy as np
 
 from capture.synthetic.phones import TimedPhone, schedule, usual_seconds
 from capture.synthetic.speech import synthesise
-from reenact.audio.corpus import pinyin, sentence, syllables
+from reenact.audio.corpus import pinyin, prose, sentence, syllables
 from reenact.audio.espeak import Espeak, Spoken, find_espeak
+from reenact.audio.neural_voice import has_hibari, say
 from reenact.audio.phones import NAMES, SILENCE, filled, from_arpabet
 from studio.errors import StudioError
 from studio.media.audio import read_wav
@@ -33,7 +35,7 @@ _FLITE = ("slt", "rms", "awb", "kal16", "slt", "rms", "awb")
 _FESTIVAL = ("kal_diphone", "ked_diphone", "ked_diphone", "kal_diphone", "cmu_us_slt_arctic_hts")
 # The speakers that both festival and flite have.
 _SHARED = ("kal_diphone", "cmu_us_slt_arctic_hts", "kal16", "slt")
-ENGINES = ("espeak", "flite", "festival", "formant")
+ENGINES = ("espeak", "flite", "festival", "hibari", "formant")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Voice:
 
 def installed() -> tuple[str, ...]:
     """The engines of this machine."""
-    found = {"espeak": find_espeak(), "flite": shutil.which("flite"), "festival": shutil.which("festival")}
+    found: dict[str, object] = {name: shutil.which(name) for name in ("flite", "festival")}
+    found |= {"espeak": find_espeak(), "hibari": has_hibari()}
     return tuple(name for name in ENGINES if name == "formant" or found.get(name))
 
 
@@ -65,6 +68,9 @@ def draw_voice(engine: str, rng: np.random.Generator) -> Voice:
         return Voice(engine, str(rng.choice(_FLITE)), rate, pitch)
     if engine == "festival":
         return Voice(engine, str(rng.choice(_festival_voices())), rate, pitch)
+    if engine == "hibari":  # a low voice has a long tract
+        pitch = float(2 ** rng.uniform(-1.0, 0.4))
+        return Voice(engine, f"heart+{pitch**-0.3 * rng.uniform(0.92, 1.08):.2f}", rate, pitch)
     return Voice(engine, "formant", rate, pitch)
 
 
@@ -77,6 +83,8 @@ def speak(voice: Voice, count: int, rng: np.random.Generator) -> list[Spoken]:
     """``count`` random sentences by one voice. Raises StudioError when its program fails."""
     if voice.engine == "formant":
         return [_formant(voice, rng) for _ in range(count)]
+    if voice.engine == "hibari":
+        return [_hibari(voice, rng) for _ in range(count)]
     write = pinyin if voice.name.startswith(_PINYIN) else syllables if voice.foreign else sentence
     texts = [write(rng) for _ in range(count)]
     if voice.engine == "espeak":
@@ -124,6 +132,14 @@ def _festival_result(path: Path) -> Spoken:
         phones.append(TimedPhone(from_arpabet(parts[2]) or SILENCE, start, end))
         start = end
     return Spoken(audio, tuple(filled(phones, audio.duration)))
+
+
+def _hibari(voice: Voice, rng: np.random.Generator) -> Spoken:
+    tract = float(voice.name.split("+")[1])
+    while True:
+        said = say(prose(rng), voice.rate, voice.pitch, tract, int(rng.integers(1 << 30)))
+        if said is not None:
+            return said
 
 
 def _formant(voice: Voice, rng: np.random.Generator) -> Spoken:

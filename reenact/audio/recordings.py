@@ -1,14 +1,16 @@
 """Recordings of real people and the words they say, from Debian's packages, as further speech to train on.
 
-Prompts of Asterisk (CC BY-SA 3.0), descriptions of Tux Paint's stamps and dialogues of Fish Fillets (GPL-2): many
-voices in a dozen languages. The packages are installed, or unpacked with ``dpkg -x`` below any folder. When each phone
-is said is found with pocketsphinx's models (``align.PhoneAligner``).
+Prompts of Asterisk (CC BY-SA 3.0), descriptions of Tux Paint's stamps and dialogues of Fish Fillets (GPL-2), talks of
+Flight of the Amazon Queen (may be given away and changed): many voices in a dozen languages. The packages are
+installed, or unpacked with ``dpkg -x`` below any folder. When each phone is said is found with pocketsphinx's models
+(``align.PhoneAligner``).
 """
 
 from __future__ import annotations
 
 import gzip
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,12 @@ import numpy as np
 
 from capture.synthetic.phones import TimedPhone
 from reenact.audio.align import PhoneAligner
+from reenact.audio.amazon_queen import find_lines
 from reenact.audio.espeak import Espeak
 from reenact.audio.features import RATE
 from reenact.audio.phones import SILENCE
 from studio.errors import StudioError
+from studio.media.audio import Audio
 from studio.media.video_reader import read_audio
 
 _ASTERISK = re.compile(r"^(\w[\w/.-]*):\s*(.+)$")
@@ -46,12 +50,14 @@ class Recording:
         text: what is said.
         language: as espeak-ng names it.
         speaker: the collection, whose voices are alike.
+        part: first byte and size of the sound, where the file holds more.
     """
 
     path: Path
     text: str
     language: str
     speaker: str
+    part: tuple[int, int] | None = None
 
 
 def find_recordings(root: Path) -> list[Recording]:
@@ -66,6 +72,9 @@ def find_recordings(root: Path) -> list[Recording]:
         found += [
             item for script in sorted(scripts) for item in _dialogues(tree / "usr/share/games/fillets-ng/sound", script)
         ]
+    for game in sorted(path for tree in trees for path in tree.glob("usr/share/scummvm/*/queen.1c")):
+        for line in find_lines(game):
+            found.append(Recording(game, line.text, "en-us", "amazon queen", (line.start, line.size)))
     return found
 
 
@@ -128,7 +137,7 @@ class RecordedSpeech:
     def read(self, recording: Recording) -> tuple[np.ndarray, list[TimedPhone]] | None:
         """Samples [N] at 16 kHz and phones; None where sound and words do not fit."""
         try:
-            sound = read_audio(recording.path)
+            sound = _sound(recording)
         except StudioError:
             return None
         if sound is None or not _SHORTEST <= sound.duration <= _LONGEST:
@@ -149,3 +158,14 @@ class RecordedSpeech:
                 return self._aligner.align(samples, words)
         names = [item.name for item in self._espeak.speak(recording.text, recording.language).phones]
         return self._aligner.align_phones(samples, names)
+
+
+def _sound(recording: Recording) -> Audio | None:
+    if recording.part is None:
+        return read_audio(recording.path)
+    start, size = recording.part
+    with tempfile.NamedTemporaryFile(suffix=".mp3") as copy, recording.path.open("rb") as file:
+        file.seek(start)
+        copy.write(file.read(size))
+        copy.flush()
+        return read_audio(Path(copy.name))

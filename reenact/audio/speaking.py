@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from capture.synthetic.phones import TimedPhone
 from reenact.audio.adapter import Adapter
 from reenact.audio.align import align
-from reenact.audio.articulation import CLOSE, PLAIN, Strength, codes_of, movements
+from reenact.audio.articulation import CLOSE, MOVEMENTS, PLAIN, Strength, codes_of, movements
 from reenact.audio.features import HOP, RATE
 from reenact.audio.listen import Heard, best_phones, hear
 from reenact.audio.stream import Sampler
@@ -22,9 +23,10 @@ from studio.codes import ARKIT52, Codes, CodeTrack
 from studio.errors import StudioError
 from studio.media.audio import Audio
 
+NETWORK_MADE = "speech network"  # provenance of layer 2
 LAYERS = ("auto", "aligned", "network", "adapted")
 _SHORTEST = 0.1  # seconds
-_BLOCK_SECONDS = 30  # of sound that are resampled at a time
+BLOCK_SECONDS = 30  # of sound that are resampled at a time
 
 
 @dataclass(frozen=True)
@@ -59,23 +61,42 @@ def blocks(sound: Audio, channel: int | None = None) -> Iterator[np.ndarray]:
     Raises:
         StudioError: no such channel, shorter than 0.1 s, or numbers that are none.
     """
+    low, high = float(sound.samples.min(initial=0.0)), float(sound.samples.max(initial=0.0))
+    size = BLOCK_SECONDS * sound.rate
+    pieces = (Audio(sound.samples[k : k + size], sound.rate) for k in range(0, len(sound.samples), size))
+    yield from heard_blocks(pieces, max(-low, high), sound.duration, channel)
+
+
+def heard_blocks(
+    pieces: Iterable[Audio],  # half minutes that follow each other
+    peak: float,  # of the whole sound
+    seconds: float,  # the same
+    channel: int | None = None,
+) -> Iterator[np.ndarray]:
+    """``blocks`` of a sound that comes in pieces."""
+    if seconds < _SHORTEST:
+        raise StudioError("the sound is too short", got=f"{seconds:.2f} s", expected=f"at least {_SHORTEST} s")
+    if not np.isfinite(peak):
+        raise StudioError("the sound holds samples that are no numbers", next="export it again")
+    before = np.zeros((0, 1), dtype=np.float32)
+    for piece, after in pairwise(chain((_one_channel(item, channel) for item in pieces), [None])):
+        assert piece is not None
+        rate = piece.rate
+        beyond = after.samples[:rate] if after else before[:0]
+        joined = np.concatenate((before, piece.samples, beyond)) / max(peak, 1.0)
+        ours = Audio(joined.astype(np.float32), rate).resampled(RATE).samples[:, 0]
+        begin = len(before) * RATE // rate
+        yield ours[begin : begin + -(-len(piece.samples) * RATE // rate)]
+        before = piece.samples[len(piece.samples) - rate :]
+
+
+def _one_channel(sound: Audio, channel: int | None) -> Audio:
+    """The mean of a sound's channels, or one of them."""
     count = sound.samples.shape[1]
     if channel is not None and not 0 <= channel < count:
         raise StudioError("the sound has no such channel", got=channel, expected=f"0 to {count - 1}")
-    if sound.duration < _SHORTEST:
-        raise StudioError("the sound is too short", got=f"{sound.duration:.2f} s", expected=f"at least {_SHORTEST} s")
-    low, high = float(sound.samples.min()), float(sound.samples.max())
-    if not np.isfinite(low + high):
-        raise StudioError("the sound holds samples that are no numbers", next="export it again")
-    level = max(-low, high, 1.0)
-    for start in range(0, len(sound.samples), _BLOCK_SECONDS * sound.rate):
-        stop = min(start + _BLOCK_SECONDS * sound.rate, len(sound.samples))
-        before = sound.rate if start else 0
-        piece = sound.samples[start - before : stop + sound.rate] / level
-        piece = piece.mean(1, keepdims=True) if channel is None else piece[:, channel : channel + 1]
-        ours = Audio(np.ascontiguousarray(piece, dtype=np.float32), sound.rate).resampled(RATE).samples[:, 0]
-        begin = RATE if start else 0
-        yield ours[begin : begin + -(-(stop - start) * RATE // sound.rate)]
+    kept = sound.samples.mean(1, keepdims=True) if channel is None else sound.samples[:, channel : channel + 1]
+    return Audio(kept.astype(np.float32), sound.rate)
 
 
 def speak_codes(
@@ -99,15 +120,39 @@ def speak_codes(
         phones, how = aligned_phones(samples, speech)
         return phone_track(phones, sound.duration, fps, strength, f"aligned speech ({how})", samples)
     adapter = speech.adapter if layer == "adapted" else None
-    heard = _heard(blocks(sound, channel), adapter)
     count = frames_of(sound.duration, fps)
+    if adapter is None:
+        weights = np.zeros((count, len(ARKIT52)), dtype=np.float32)
+        closure = np.zeros(count, dtype=np.float32)
+        choices, place = [], 0
+        for moved, choice in spoken(blocks(sound, channel), fps, count):
+            here = slice(place, place + len(moved))
+            weights[here], closure[here] = codes_of(moved, strength), moved[:, CLOSE]
+            place += len(moved)
+            choices.append(choice)
+        return _track(weights, closure, best_phones(np.concatenate(choices)), fps, NETWORK_MADE)
+    heard = _heard(blocks(sound, channel), adapter)
     moved = Sampler(fps).push(heard.moved, last=True)[:count]
     moved = np.concatenate((moved, np.repeat(moved[-1:], count - len(moved), axis=0)))
     phones = best_phones(heard.phones[:, 0])
-    if adapter is None:
-        return _track(codes_of(moved, strength), moved[:, CLOSE], phones, fps, "speech network")
     codes = adapter.codes(heard.hidden, heard.moved, np.arange(count) / fps)
     return _track(codes, moved[:, CLOSE], phones, fps, "speech network, adapted to the subject")
+
+
+def spoken(
+    sound: Iterable[np.ndarray],  # blocks [N] at 16 kHz
+    fps: float,
+    count: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Movements [F, MOVEMENTS] of ``count`` frames in all, and the best phones [T] at 50 Hz, piece by piece."""
+    sampler, told, last = Sampler(fps), 0, np.zeros((1, len(MOVEMENTS)))
+    for piece in hear(sound):
+        moved = sampler.push(piece.moved)[: count - told]
+        told, last = told + len(moved), moved[-1:] if len(moved) else last
+        yield moved, piece.phones.argmax(1).astype(np.uint8)
+    moved = sampler.push(np.zeros((0, len(MOVEMENTS))), last=True)[: count - told]
+    last = moved[-1:] if len(moved) else last
+    yield np.concatenate((moved, np.repeat(last, count - told - len(moved), axis=0))), np.zeros(0, np.uint8)
 
 
 def _heard(pieces_of_sound: Iterable[np.ndarray], adapter: Adapter | None) -> Heard:
@@ -179,13 +224,27 @@ def _track(
     fps: float,
     provenance: str,
 ) -> CodeTrack:
+    track = track_of(weights, closure, fps, provenance)
+    return replace(track, extras={**track.extras, **phone_extras(phones)})
+
+
+def track_of(
+    weights: np.ndarray,  # [T, 52]
+    closure: np.ndarray,  # [T]
+    fps: float,
+    provenance: str,
+) -> CodeTrack:
+    """The track of these weights, with the closures as an extra."""
     codes = Codes.neutral(ARKIT52, (len(weights),))
     codes.expression[:] = torch.from_numpy(weights)
-    extras = {
-        "closure": closure.astype(np.float32),
+    valid = torch.ones(len(weights), dtype=torch.bool)
+    return CodeTrack(codes, fps, valid, {"expression": provenance}, {"closure": closure.astype(np.float32)})
+
+
+def phone_extras(phones: Sequence[TimedPhone]) -> dict[str, np.ndarray]:
+    """Timed phones as extras of a track."""
+    return {
         "phones/start": np.array([item.start for item in phones]),
         "phones/end": np.array([item.end for item in phones]),
         "phones/name": np.array([item.name for item in phones], dtype="<U8"),
     }
-    valid = torch.ones(len(weights), dtype=torch.bool)
-    return CodeTrack(codes, fps, valid, {"expression": provenance}, extras)

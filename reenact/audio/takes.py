@@ -18,7 +18,7 @@ from reenact.audio.recordings import RecordedSpeech, collections_of
 from studio.errors import StudioError
 
 # Shares of the engines, as far as they are installed.
-_SHARES = {"espeak": 0.3, "flite": 0.48, "festival": 0.18, "formant": 0.04}
+_SHARES = {"espeak": 0.2, "flite": 0.3, "festival": 0.12, "hibari": 0.35, "formant": 0.03}
 _TAKE = 18.0  # seconds from which a take of recordings is long enough
 
 

@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from reenact.audio.articulation import CLOSE, MOVEMENTS
 from reenact.audio.engines import Voice, installed
 from reenact.audio.features import BANDS
-from reenact.audio.network import DELAY, STRIDE, NetworkConfig, SpeechNetwork, save_network
+from reenact.audio.network import DELAY, STRIDE, NetworkConfig, SpeechNetwork, load_network, save_network
 from reenact.audio.phones import NAMES, VISEME_OF, VISEMES
 from reenact.audio.recordings import collections_of
 from reenact.audio.takes import Take, make_takes, recorded_takes
@@ -33,6 +33,8 @@ from reenact.audio.takes import Take, make_takes, recorded_takes
 _CROP = 400  # features of a training example: 4 s
 _KEPT = 250  # steps after which the network is written, should the rest be lost
 _AVERAGED = 10  # the kept weights are a running mean over one part in so many of the steps
+_WEIGHTS = {"asterisk en": 3.0, "stamps en": 3.0, "amazon queen": 1.0, "hibari": 1.0}
+_FOREIGN = 0.25
 _UNJUDGED = 25  # outputs at its beginning that lack what came before
 _VISEMES_OF_NAMES = torch.tensor([VISEMES.index(VISEME_OF[name]) for name in NAMES])
 
@@ -52,6 +54,7 @@ class TrainConfig:
         rate: highest learning rate.
         width: channels of the network.
         without: an engine that is left out; none when empty.
+        start: file of a network of the same width to begin from; random weights when empty.
         seed: of everything random.
     """
 
@@ -65,6 +68,7 @@ class TrainConfig:
     rate: float = 2e-3
     width: int = 192
     without: str = ""
+    start: str = ""
     seed: int = 1
 
 
@@ -119,6 +123,8 @@ def train(config: TrainConfig, takes: Sequence[Take]) -> SpeechNetwork:
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     network = SpeechNetwork(NetworkConfig(config.width))
+    if config.start:
+        network.load_state_dict(load_network(Path(config.start)).state_dict())
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(max(1.0 - _AVERAGED / config.steps, 0.0)))
     averaged = cast(SpeechNetwork, mean.module)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=0.02)
@@ -166,10 +172,10 @@ def _batch(takes: Sequence[Take], size: int, rng: np.random.Generator) -> tuple[
 
 
 def _weight(voice: Voice) -> float:
-    """How often a take is heard: phones of recordings in other languages than English are less certain."""
-    if voice.engine != "recorded":
-        return 1.0
-    return 0.5 if voice.foreign else 2.0
+    """How often a take is heard: real and lifelike English most; foreign phones are less certain."""
+    if voice.engine == "recorded":
+        return _FOREIGN if voice.foreign else _WEIGHTS.get(voice.name, 1.0)
+    return _WEIGHTS.get(voice.engine, 0.5)
 
 
 def _varied(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -226,7 +232,7 @@ def main() -> None:
     hours = sum(len(take.phones) for take in takes) / 360_000
     print(f"{len(takes)} takes, {hours:.1f} h of speech: {told(takes)}", flush=True)
     network = train(config, takes)
-    kept = {name: value for name, value in asdict(config).items() if name not in ("out", "recordings")}
+    kept = {name: value for name, value in asdict(config).items() if name not in ("out", "recordings", "start")}
     about = kept | {"hours": round(hours, 2), "speech": told(takes)}
     path = config.out / f"{name_of(config)}.safetensors"
     save_network(path, network, about)

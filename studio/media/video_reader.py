@@ -128,37 +128,70 @@ def read_audio(path: Path, *, mono: bool = False) -> Audio | None:
     Raises:
         StudioError: missing, empty or damaged file.
     """
+    pieces = list(_sound_pieces(path, mono=mono))
+    if not pieces:
+        return None
+    rate, channels = pieces[0].rate, len(pieces[0].samples)
+    length = max(round(piece.begins * rate) + piece.samples.shape[1] for piece in pieces)
+    sound = np.zeros((max(length, 0), channels), dtype=np.float32)
+    for piece in pieces:
+        offset = round(piece.begins * rate)
+        kept = piece.samples[:, max(-offset, 0) :].T
+        sound[max(offset, 0) : max(offset, 0) + len(kept)] = kept
+    return Audio(sound, rate)
+
+
+def read_audio_blocks(path: Path, seconds: float) -> Iterator[Audio]:
+    """The sound of ``read_audio`` in blocks that follow each other, each but the last as long; in little memory.
+
+    Raises:
+        StudioError: missing, empty or damaged file.
+    """
+    waiting: list[np.ndarray] = []
+    held = told = rate = 0  # samples waiting, and samples of all until now
+    for piece in _sound_pieces(path):
+        rate = piece.rate
+        size, offset = round(seconds * rate), round(piece.begins * rate)
+        gap = np.zeros((max(offset - told, 0), len(piece.samples)), dtype=np.float32)
+        new = np.concatenate((gap, piece.samples[:, max(told - offset, 0) :].T))
+        waiting.append(new)
+        held, told = held + len(new), told + len(new)
+        while held >= size:
+            whole = np.concatenate(waiting)
+            yield Audio(np.ascontiguousarray(whole[:size]), rate)
+            waiting, held = [whole[size:]], held - size
+    if held:
+        yield Audio(np.concatenate(waiting), rate)
+
+
+@dataclass(frozen=True)
+class _SoundPiece:
+    begins: float  # seconds after the first picture
+    samples: np.ndarray  # [channels, N]
+    rate: int
+
+
+def _sound_pieces(path: Path, *, mono: bool = False) -> Iterator[_SoundPiece]:
+    """What the file holds of sound, piece by piece as it was packed; none without a sound track."""
     with _opened(path, pictures=False) as container:
         if not container.streams.audio:
-            return None
+            return
         origin = _picture_start(container) if container.streams.video else None
         container.seek(0)
         stream = container.streams.audio[0]
         rate = stream.rate or 48_000
-        channels = 1 if mono or stream.channels == 1 else 2
-        resampler = av.AudioResampler("fltp", "mono" if channels == 1 else "stereo", rate)
-        pieces: list[tuple[float, np.ndarray]] = []
+        layout = "mono" if mono or stream.channels == 1 else "stereo"
+        resampler = av.AudioResampler("fltp", layout, rate)
+        expected: float | None = None
         for frame in _decoded(container, stream, path):
             time = float(frame.pts * frame.time_base) if frame.pts is not None else None
             if origin is None:
                 origin = time or 0.0
             samples = np.concatenate([piece.to_ndarray() for piece in resampler.resample(frame)], axis=1)
-            expected = pieces[-1][0] + pieces[-1][1].shape[1] / rate if pieces else 0.0
-            begins = expected if time is None else time - origin
-            pieces.append((expected if pieces and abs(begins - expected) < _SOUND_GAP else begins, samples))
-    if not pieces:
-        return None
-    return _assembled(pieces, rate, channels)
-
-
-def _assembled(pieces: list[tuple[float, np.ndarray]], rate: int, channels: int) -> Audio:
-    length = max(round(begins * rate) + samples.shape[1] for begins, samples in pieces)
-    sound = np.zeros((max(length, 0), channels), dtype=np.float32)
-    for begins, samples in pieces:
-        offset = round(begins * rate)
-        kept = samples[:, max(-offset, 0) :].T
-        sound[max(offset, 0) : max(offset, 0) + len(kept)] = kept
-    return Audio(sound, rate)
+            begins = (expected or 0.0) if time is None else time - origin
+            begins = expected if expected is not None and abs(begins - expected) < _SOUND_GAP else begins
+            yield _SoundPiece(begins, samples, rate)
+            expected = begins + samples.shape[1] / rate
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def test_bad_sound_is_one_line(tmp_path):
 
 
 def test_blocks_make_one_sound_without_edges(monkeypatch):
-    monkeypatch.setattr("reenact.audio.speaking._BLOCK_SECONDS", 2)
+    monkeypatch.setattr("reenact.audio.speaking.BLOCK_SECONDS", 2)
     sound = Audio(np.random.default_rng(0).normal(0, 0.1, (44_100 * 7, 1)).astype(np.float32), 44_100)
     parts = list(blocks(sound))
     assert len(parts) == 4
