@@ -59,7 +59,8 @@ def _sound(text: str, rate: float, pitch: float, tract: float, seed: int) -> np.
     voice, rng, pieces = _voice(), np.random.default_rng(seed), []
     for phonemes in voice.phonemize(text):
         ids = np.array([voice.ids(phonemes)], dtype=np.int64)
-        *parts, f0 = (item[0] for item in voice.sess.run(None, {"ids": ids, "speed": np.array([rate], dtype=np.float32)}))
+        inputs = {"ids": ids, "speed": np.array([rate], dtype=np.float32)}
+        *parts, f0 = (item[0] for item in voice.sess.run(None, inputs))
         bins = np.arange(len(parts[0])) * tract
         source = np.minimum(np.rint(bins).astype(int), len(bins) - 1)
         pieces.append(dsp.synth(*(np.ascontiguousarray(part[source]) for part in parts), f0 * np.float32(pitch), rng))
