@@ -3,11 +3,12 @@
     python -m benchmarks.viewer feel runs/anna/avatar track=captures/anna/talk/tracks/fitted [--size 512] [--minute 60]
     python -m benchmarks.viewer crowd runs/anna/avatar [--clients 10] [--seconds 600]
 
-``feel``: seconds from the command to the first picture of a head; pictures a second that the page has shown while it is
-orbited and while a track plays; milliseconds from a key on a slider to the picture; seconds until a view at rest is the
-full picture; sound against the frame on show (median and 95th percentile of the absolute difference). A picture counts
-as shown when the page answers a message sent after it. ``crowd``: clients that look, turn, leave in the middle of a
-picture, shrink to nothing and send garbage; errors, and memory after a sixth of the time and at the end.
+``feel``: seconds from the command to the first picture of a head, and what they go into; pictures a second that the
+page has shown while it is orbited and while a track plays; processor time a picture, in the viewer and in the browser;
+milliseconds from a key on a slider to the picture; seconds until a view at rest is the full picture; sound against the
+frame on show (median and 95th percentile of the absolute difference). A picture counts as shown with the frame of the
+screen that shows it. ``crowd``: clients that look, turn, leave in the middle of a picture, shrink to nothing and send
+garbage; errors, and memory after a sixth of the time and at the end.
 Run it on an idle machine.
 """
 
@@ -21,7 +22,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,14 @@ import numpy as np
 
 from benchmarks.measuring import print_table
 from studio.media.audio import Audio
-from viewer.app import Viewer, ViewerConfig
+from viewer.app import Viewer
 from viewer.chromium import StudioPage, browser
 from viewer.opening import Request, open_subject
+from viewer.pages import Page
+from viewer.settings import ViewerConfig
 from viewer.transport import Reel
 
 _WINDOW_MORE = 360  # pixels of the window that the panel takes
-_SAMPLE_SECONDS = 0.003
 _TRIES = 12
 
 
@@ -90,54 +91,87 @@ def feel(avatar: Path, track: Path | None, size: int, minute: float) -> dict[str
         StudioPage(chromium, viewer.url, (size + _WINDOW_MORE, size)) as page,
     ):
         page.wait(page.sees_head, 60)
-        page.dismiss()
         page.key("f")
         desk = viewer._desk
         (client,) = desk.server.get_clients().values()
         page.wait(lambda: desk.pages.clock(client) is not None)
-        shown = _Shown(viewer, client)
+        told = desk.pages.get(client)
+        assert told is not None
+        shown = _Shown(viewer, told)
+        effort = _Effort(shown)
         row: dict[str, object] = {"orbiting pictures/s": _orbit(page, shown, seconds=6.0)}
+        row |= effort.told("orbit")
         row["full after s"] = _rest(page)
         row["slider ms"] = _slider(page, shown)
         if subject.reel is not None:
             row |= _played(viewer, page, shown, subject.reel, client, minute)
-        shown.close()
         return row
 
 
 class _Shown:
     """When the page has shown which picture, and what frame was on it."""
 
-    def __init__(self, viewer: Viewer, client: Any) -> None:
-        desk = viewer._desk
-        self._count: Callable[[], int] = lambda: desk.gallery.shown(client)
-        self._draw = desk.stage.draw
-        self.frames: list[int] = []  # of the pictures since here, in the order of drawing
+    def __init__(self, viewer: Viewer, page: Page) -> None:
+        self.frames: dict[int, int] = {}  # of each picture by its number
+        self.numbers: list[int] = []  # of the pictures that were shown, in the order of showing
         self.times: list[float] = []  # when each was shown
-        self._from = self._count()
-        self._stop = threading.Event()
+        draw, send, tell = viewer._desk.stage.draw, page.picture, page.on_shown
+        last = 0
 
-        def draw(shot: Any, scale: float = 1.0) -> np.ndarray:
-            self.frames.append(shot.scene.frame)
-            return self._draw(shot, scale)
+        def drawn(shot: Any, scale: float = 1.0) -> np.ndarray:
+            nonlocal last
+            last = shot.scene.frame
+            return draw(shot, scale)
 
-        desk.stage.draw = draw  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
+        def sent(number: int, jpeg: bytes) -> None:
+            self.frames[number] = last
+            send(number, jpeg)
 
-    def _watch(self) -> None:
-        while not self._stop.is_set():
-            count, now = self._count() - self._from, time.monotonic()
-            self.times += [now] * (count - len(self.times))
-            time.sleep(_SAMPLE_SECONDS)
+        def shown(number: int) -> None:
+            if number in self.frames:
+                self.numbers.append(number)
+                self.times.append(time.monotonic())
+            tell(number)
+
+        viewer._desk.stage.draw = drawn  # type: ignore[method-assign]
+        page.picture = sent  # type: ignore[method-assign]
+        page.on_shown = shown
 
     def rate(self, since: float) -> float:
         """Pictures a second that were shown since a moment."""
         return sum(moment > since for moment in self.times) / (time.monotonic() - since)
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
+    def frame_at(self, moment: float) -> int | None:
+        """The frame that was on at a moment."""
+        index = int(np.searchsorted(self.times, moment)) - 1
+        return self.frames[self.numbers[index]] if index >= 0 else None
+
+
+class _Effort:
+    """Milliseconds of processor time that pictures take, here and in the browser, since here."""
+
+    def __init__(self, shown: _Shown) -> None:
+        self._shown, self._count, self._before = shown, len(shown.times), _spent()
+
+    def told(self, name: str) -> dict[str, object]:
+        count = max(len(self._shown.times) - self._count, 1)
+        here, there = ((now - then) / count for now, then in zip(_spent(), self._before, strict=True))
+        return {f"{name}: ms here": here, f"{name}: in the browser": there}
+
+
+def _spent() -> tuple[float, float]:
+    """Milliseconds of processor time so far of this process, without what drives the browser, and of the browser."""
+    here = (time.process_time() - time.thread_time()) * 1e3
+    family, there = {os.getpid()}, 0.0
+    found = sorted(int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    for number in found:
+        with suppress(OSError, ValueError):
+            fields = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()
+            if int(fields[1]) in family:
+                family.add(number)
+                is_browser = b"--type=" in Path(f"/proc/{number}/cmdline").read_bytes()
+                there += (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK") if is_browser else 0.0
+    return here, there
 
 
 def _orbit(page: StudioPage, shown: _Shown, seconds: float) -> float:
@@ -187,6 +221,7 @@ def _played(
     page.tab("Play")
     desk.transport.toggle()
     page.page.wait_for_timeout(3000)
+    effort = _Effort(shown)
     began, errors = time.monotonic(), []
     while time.monotonic() - began < minute:
         page.page.wait_for_timeout(250)
@@ -195,15 +230,16 @@ def _played(
             errors.append(np.nan)
             continue
         moment = (told["now"] - clock.offset) / 1000
-        index = int(np.searchsorted(shown.times, moment)) - 1
-        if 0 <= index < len(shown.frames):
-            difference = told["time"] - (shown.frames[index] + 0.5) / fps
+        frame = shown.frame_at(moment)
+        if frame is not None:
+            difference = told["time"] - (frame + 0.5) / fps
             errors.append((difference + length / 2) % length - length / 2)
     rate = shown.rate(began)
     desk.transport.pause()
     heard = np.abs(np.array(errors)[~np.isnan(errors)]) * 1e3
     return {
         "playing pictures/s": rate,
+        **effort.told("play"),
         "sound off by ms": float(np.median(heard)) if len(heard) else np.nan,
         "95 %": float(np.quantile(heard, 0.95)) if len(heard) else np.nan,
         "silent %": 100 * float(np.isnan(errors).mean()),

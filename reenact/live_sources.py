@@ -84,18 +84,42 @@ def live_codes(
     )
 
 
-def _from_pictures(
-    source: int | str, avatar: Driven, fps: float, head: str, config: RetargetConfig | None
+def seen_codes(
+    pictures: Iterator[tuple[int, np.ndarray]],
+    avatar: Driven,
+    fps: float = 25.0,
+    head: str = "auto",
+    config: RetargetConfig | None = None,
 ) -> Iterator[LiveCodes]:
-    from capture.live import from_camera, paced
+    """Codes for an avatar from pictures that the caller brings; closing the iterator ends both.
+
+    Args:
+        pictures: number at ``fps`` and picture [H, W, 3] uint8 sRGB, as they are seen.
+        avatar: whose codes they become.
+        fps: of the numbers.
+        head: the head model that the face is fitted with.
+        config: strengths.
+
+    Raises:
+        StudioError: the avatar has other codes.
+    """
     from studio.heads import load_head
 
-    is_file = isinstance(source, str) and "://" not in source
-    pictures = paced(Path(str(source)), fps) if is_file else from_camera(source, fps)
+    avatar.space.require(ARKIT52, "a driver of pictures")
     face = LiveFace(load_head(head), fps)
     with closing(face.states(pictures)) as states:  # type: ignore[type-var]
         for state in states:
             yield _told(state, state.number / fps, face.range, avatar, config)
+
+
+def _from_pictures(
+    source: int | str, avatar: Driven, fps: float, head: str, config: RetargetConfig | None
+) -> Iterator[LiveCodes]:
+    from capture.live import from_camera, paced
+
+    is_file = isinstance(source, str) and "://" not in source
+    pictures = paced(Path(str(source)), fps) if is_file else from_camera(source, fps)
+    yield from seen_codes(pictures, avatar, fps, head, config)
 
 
 def _from_link(port: int, avatar: Driven, config: RetargetConfig | None, patience: float) -> Iterator[LiveCodes]:

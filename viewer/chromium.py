@@ -23,10 +23,8 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
+    "--use-angle=swiftshader-webgl",  # as on a machine without a GPU: only WebGL is drawn by SwiftShader
     "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
 )
 
 _PATIENCE_SECONDS = 120
@@ -97,12 +95,6 @@ class StudioPage:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def dismiss(self) -> None:
-        """Close the note that WebGL runs in software: news to nobody here, and in the way in small windows."""
-        notes = self.page.locator("#webgl-software-rendering .mantine-Notification-closeButton")
-        if notes.count():
-            notes.first.click()
-
     def wait(self, condition: Callable[[], bool], seconds: float = 60.0, every: float = 0.1) -> float:
         """Until something is true; returns the seconds it took."""
         began = time.monotonic()
@@ -114,7 +106,6 @@ class StudioPage:
 
     def tab(self, label: str) -> None:
         """Open a tab of the panel."""
-        self.dismiss()
         self.page.get_by_role("tab", name=label, exact=True).click()
 
     def key(self, name: str) -> None:
@@ -192,7 +183,6 @@ class StudioPage:
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             self.page.wait_for_timeout(200)
-            self.dismiss()
             picture = self.picture()
             same = same + 1 if np.array_equal(picture, last) and "drawn in" in self.text() else 0
             if same == _SAME:

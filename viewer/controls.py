@@ -75,12 +75,12 @@ class Dial:
         """The nearest value that is offered; the lowest for what is no number."""
         return min(max(self.low, value), self.high)
 
-    def is_beyond(self, codes: Codes) -> bool:
-        """Whether the value is well outside of what the avatar has learned."""
-        if self.seen is None:
-            return False
-        margin = _BEYOND_MARGIN * (self.high - self.low)
-        return not self.seen[0] - margin <= self.read(codes) <= self.seen[1] + margin
+
+def beyond_limits(code_range: CodeRange) -> tuple[Tensor, Tensor]:
+    """Values [E] of expression channels below and above which an avatar is well outside of what it has learned."""
+    space = code_range.neutral.space
+    margin = _BEYOND_MARGIN * (space.high - space.low)
+    return code_range.low.expression - margin, code_range.high.expression + margin
 
 
 def face_dials(code_range: CodeRange) -> list[Dial]:

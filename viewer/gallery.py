@@ -12,7 +12,7 @@ import viser
 
 from studio.logs import say
 from viewer.arrivals import Arrivals
-from viewer.pages import Pages
+from viewer.pages import Page, Pages
 from viewer.renderer import Picture, RenderWorker, Request
 from viewer.session import Session
 from viewer.stage import Shot, Stage
@@ -22,7 +22,7 @@ _DRAFT_QUALITY, _FULL_QUALITY = 88, 95  # JPEG
 _READOUT_SECONDS = 0.25
 _REPORT_SECONDS = 10.0
 _FIRST_DELAY = 0.06
-_DISPLAY_SECONDS = 0.03  # of a page that does not answer: decoding and the next frame of the screen
+_DISPLAY_SECONDS = 0.03  # of a browser whose page does not tell: decoding and the next frame of the screen
 
 
 class Gallery:
@@ -59,6 +59,7 @@ class Gallery:
         self._reported_at = -_REPORT_SECONDS
         self._worker = RenderWorker(self._report)
         session.on_change(self.redraw)
+        pages.on_open(self._meet)
         server.on_client_connect(self._welcome)
         server.on_client_disconnect(self._forget)
 
@@ -70,7 +71,7 @@ class Gallery:
     def delay(self, client: viser.ClientHandle) -> float:
         """Seconds, about, from a change of the scene until a browser shows it."""
         arrivals = self._arrivals.get(client.client_id)
-        way = _DISPLAY_SECONDS if arrivals is None else arrivals.delay
+        way = _DISPLAY_SECONDS if arrivals is None or self._pages.get(client) is None else arrivals.delay
         return self._delays.get(client.client_id, _FIRST_DELAY) + way
 
     def shown(self, client: viser.ClientHandle) -> int:
@@ -98,24 +99,30 @@ class Gallery:
 
     def close(self) -> None:
         self._worker.close()
-        for arrivals in list(self._arrivals.values()):
-            arrivals.close()
 
     def _welcome(self, client: viser.ClientHandle) -> None:
         self._readouts[client.client_id] = Readout(client)
         key = client.client_id
-        self._arrivals[key] = Arrivals(client, self._pages, lambda full: self._worker.hold(key, held=full))
+        self._arrivals[key] = Arrivals(lambda full: self._worker.hold(key, held=full))
         client.camera.min_orbit_distance, client.camera.max_orbit_distance = self._orbit_limits
         client.camera.on_update(lambda _: self._ask(client))
         self._ask(client)
+
+    def _meet(self, page: Page) -> None:
+        """From now on pictures go to the page itself: viser's way there takes several times as long."""
+        arrivals = self._arrivals.get(page.client.client_id)
+        if arrivals is not None:
+            arrivals.forget()
+            page.on_shown = arrivals.show
+            page.on_gone = arrivals.forget
+            page.client.scene.set_background_image(None)
+            self._ask(page.client)
 
     def _forget(self, client: viser.ClientHandle) -> None:
         with self._presence:
             self._readouts.pop(client.client_id, None)
             self._delays.pop(client.client_id, None)
-            arrivals = self._arrivals.pop(client.client_id, None)
-            if arrivals is not None:
-                arrivals.close()
+            self._arrivals.pop(client.client_id, None)
             self._worker.cancel(client.client_id)
             self._worker.cancel(("picture", client.client_id))
 
@@ -149,10 +156,14 @@ class Gallery:
         if readout is None:  # it has left
             return
         quality = _DRAFT_QUALITY if picture.is_draft else _FULL_QUALITY
-        client.scene.set_background_image(picture.image, format="jpeg", jpeg_quality=quality)
-        arrivals = self._arrivals.get(client.client_id)
-        if arrivals is not None:
-            arrivals.sent()
+        page, arrivals = self._pages.get(client), self._arrivals.get(client.client_id)
+        if page is None or arrivals is None:
+            client.scene.set_background_image(picture.image, format="jpeg", jpeg_quality=quality)
+        else:
+            _, data = cv2.imencode(
+                ".jpg", cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+            )
+            page.picture(arrivals.sent(), data.tobytes())
         if picture.is_draft:
             known = self._delays.get(client.client_id, picture.seconds)
             self._delays[client.client_id] = known + 0.1 * (picture.seconds - known)
@@ -167,6 +178,12 @@ class Gallery:
         say(f"the picture could not be drawn: {type(error).__name__}: {error}")
         for client in self._server.get_clients().values():
             client.add_notification("The picture could not be drawn", str(error), color="red", auto_close_seconds=8)
+
+
+def jpeg(image: np.ndarray, quality: int) -> bytes:
+    """An RGB image [H, W, 3] uint8 as a JPEG file."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
 
 
 class Readout:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +26,7 @@ from websockets.http11 import Request, Response
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SCRIPT = "/studio/page.js"
+_CHANNEL = "/studio/channel"
 _SOUNDS = "/studio/sound/"
 _MOST_SOUNDS = 4
 _MOST_BYTES = 2_000_000  # of one message from a browser: the longest are pieces of sound
@@ -46,9 +47,11 @@ class Gate:
 
     Args:
         token: what every request must carry; None where only this machine is served.
+        talk: serves a page's own connection until its end.
     """
 
     token: str | None = None
+    talk: Callable[[Any], Awaitable[None]] | None = None
     _sounds: dict[str, bytes] = field(default_factory=dict)
 
     def offer_sound(self, wav: bytes) -> str:
@@ -66,9 +69,9 @@ class Gate:
         if refusal is not None:
             body = _REFUSED.format(reason=refusal).encode()
             return _response(HTTPStatus.FORBIDDEN, "text/html; charset=utf-8", body)
-        if is_socket:
-            return inner(connection, request)
         path = urlsplit(request.path).path
+        if is_socket:
+            return None if path == _CHANNEL else inner(connection, request)
         if path == _SCRIPT:
             return _response(HTTPStatus.OK, "text/javascript; charset=utf-8", _script())
         if path in self._sounds:
@@ -108,13 +111,17 @@ def guarded(gate: Gate) -> Iterator[None]:
     """Servers that viser starts inside the block ask the gate first. (Viser has no place to say so.)"""
     usual = websockets.asyncio.server.serve
 
-    def serve(*args: Any, process_request: _Inner, **options: Any) -> Any:
+    def serve(handler: Any, *args: Any, process_request: _Inner, **options: Any) -> Any:
         options["max_size"] = _MOST_BYTES
+
+        async def handle(connection: Any) -> None:
+            own = urlsplit(connection.request.path).path == _CHANNEL
+            await (gate.talk if own and gate.talk is not None else handler)(connection)
 
         def process(connection: Any, request: Request) -> Response | None:
             return gate.answer(process_request, connection, request)
 
-        return usual(*args, process_request=process, **options)
+        return usual(handle, *args, process_request=process, **options)
 
     with _patching:
         setattr(websockets.asyncio.server, "serve", serve)  # noqa: B010

@@ -1,23 +1,111 @@
-// The studio's part of the page: the link's state, sound in step with the pictures, the mouse for the gaze, help.
-// The viewer talks to it through viser's storage messages, whose keys end in "studio:<name>"; nothing is stored.
+// The studio's part of the page: pictures, the link's state, sound in step with the pictures, the mouse for the gaze,
+// microphone and camera. It talks to the viewer over a websocket of its own, whose key comes in viser's storage message
+// "studio:connect"; nothing is stored.
 (() => {
   "use strict";
   const answers = {};
   const orders = {};
-  const own = (key) => {
-    const at = String(key).lastIndexOf("studio:");
-    return at < 0 ? null : String(key).slice(at + 7);
+  const SOUND = 1, SIGHT = 2; // first bytes of what is sent
+  let socket = null;
+  const tell = (what) => socket && socket.readyState === 1 && socket.send(JSON.stringify(what));
+  const sendBytes = (kind, data) => {
+    if (!socket || socket.readyState !== 1 || socket.bufferedAmount > 300000) return; // late is worse than never
+    const message = new Uint8Array(data.byteLength + 1);
+    message[0] = kind;
+    message.set(new Uint8Array(data), 1);
+    socket.send(message);
   };
-  const { getItem, setItem } = Storage.prototype;
-  Storage.prototype.getItem = function (key) {
-    const name = own(key);
-    return name in answers ? JSON.stringify(answers[name]()) : getItem.call(this, key);
+  const connect = ({ key }) => {
+    if (socket) socket.close();
+    const made = (socket = new WebSocket(location.origin.replace(/^http/, "ws") + "/studio/channel?key=" + key));
+    made.binaryType = "arraybuffer";
+    made.onmessage = ({ data }) => {
+      if (typeof data !== "string") return hang(data);
+      const told = JSON.parse(data);
+      if (told.order in orders) orders[told.order](told);
+      if (told.ask in answers) tell({ number: told.number, answer: answers[told.ask]() });
+    };
+    newest = 0;
+    made.onopen = () => { tab = ""; look(); };
+    made.onclose = () => made === socket && leave();
   };
+  const { setItem } = Storage.prototype;
   Storage.prototype.setItem = function (key, value) {
-    const name = own(key);
-    if (name in orders) orders[name](JSON.parse(value));
+    if (String(key).endsWith("studio:connect")) connect(JSON.parse(value));
     else setItem.call(this, key, value);
   };
+
+  // ---- pictures: on a layer under viser's canvas, which draws nothing while nothing is in its space ---------------
+  const style = document.createElement("style");
+  style.textContent =
+    "#webgl-software-rendering{display:none}" + // news to nobody here: pictures come finished
+    "#studio-picture{position:absolute;inset:0;width:100%;height:100%;z-index:-1;pointer-events:none}" +
+    ".studio-empty canvas[data-engine]{opacity:0}";
+  document.head.append(style);
+  const layer = document.createElement("canvas");
+  layer.id = "studio-picture";
+  const paper = layer.getContext("bitmaprenderer");
+  let newest = 0; // of the one on the layer
+  let isTelling = false;
+  let inSpace = false;
+  const isEmpty = () => !inSpace && layer.isConnected;
+  const arrange = () => document.body && document.body.classList.toggle("studio-empty", isEmpty());
+  const place = () => {
+    const canvas = document.querySelector("canvas[data-engine]");
+    if (canvas && layer.parentNode !== canvas.parentNode) canvas.parentNode.prepend(layer);
+    arrange();
+  };
+  const hang = async (data) => {
+    const number = new DataView(data).getUint32(0, true);
+    const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 4)], { type: "image/jpeg" }));
+    if (number < newest) return bitmap.close();
+    newest = number;
+    paper.transferFromImageBitmap(bitmap);
+    if (!layer.isConnected) place();
+    if (isTelling) return;
+    isTelling = true; // with the frame of the screen that shows it: a hidden page shows none, and gets no more
+    requestAnimationFrame(() => {
+      isTelling = false;
+      tell({ shown: newest });
+    });
+  };
+  const leave = () => {
+    newest = 0;
+    layer.remove();
+    arrange();
+  };
+  orders.space = ({ shown }) => {
+    inSpace = shown;
+    arrange();
+  };
+  const { getContext } = HTMLCanvasElement.prototype;
+  HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+    const context = getContext.call(this, kind, ...rest);
+    if (!context || !/^webgl/.test(kind) || !this.dataset.engine || context.studio) return context;
+    context.studio = true;
+    let isScreen = true; // else it draws into a picture of its own, such as the light of its surroundings
+    const { bindFramebuffer } = context;
+    context.bindFramebuffer = function (target, buffer) {
+      isScreen = !buffer;
+      bindFramebuffer.call(context, target, buffer);
+    };
+    for (const name of ["clear", "drawArrays", "drawElements", "drawArraysInstanced", "drawElementsInstanced"]) {
+      const usual = context[name];
+      context[name] = (...args) => void ((isScreen && isEmpty()) || usual.apply(context, args));
+    }
+    return context;
+  };
+
+  // ---- the tab that is open: only its controls need to follow the face --------------------------------------------
+  let tab = "";
+  const look = () => {
+    const open = document.querySelector("[role=tab][aria-selected=true]");
+    if (!open || open.textContent === tab) return;
+    tab = open.textContent;
+    tell({ tab });
+  };
+  addEventListener("click", () => setTimeout(look));
+  setInterval(look, 500);
 
   // ---- link: the state that was shared, without the token ---------------------------------------------------
   const query = new URLSearchParams(location.search);
@@ -134,35 +222,63 @@
   );
   answers.pointer = () => pointer;
 
-  // ---- microphone: 16 kHz, 16 bits, fetched by the viewer in pieces ----------------------------------------------
+  // ---- microphone: 16 kHz, 16 bits; camera: JPEG -------------------------------------------------------------------
   const RATE = 16000;
+  const EYE = { width: 640, height: 480, rate: 25, quality: 0.85 };
   let microphone = null;
+  let camera = null;
+  const stopped = (device) => device && device.stream.getTracks().forEach((track) => track.stop());
+  const allowed = async (wish) => {
+    if (!navigator.mediaDevices) throw new Error("browsers lend it to https and 127.0.0.1 only");
+    return navigator.mediaDevices.getUserMedia(wish);
+  };
   orders.microphone = async ({ on }) => {
-    if (microphone) {
-      microphone.stream.getTracks().forEach((track) => track.stop());
-      microphone.context.close();
-      microphone = null;
-    }
-    if (!on || !navigator.mediaDevices) return;
+    if (microphone) microphone.context.close();
+    stopped(microphone);
+    microphone = null;
+    if (!on) return;
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+      const stream = await allowed({ audio: { channelCount: 1 } });
       const context = new AudioContext({ sampleRate: RATE });
       const node = context.createScriptProcessor(512, 1, 1);
-      const heard = { stream, context, blocks: [] };
       node.onaudioprocess = (event) => {
-        heard.blocks.push(Int16Array.from(event.inputBuffer.getChannelData(0), (x) => Math.max(-1, Math.min(1, x)) * 32767));
-        if (heard.blocks.length > 90) heard.blocks.shift();
+        const heard = event.inputBuffer.getChannelData(0);
+        sendBytes(SOUND, Int16Array.from(heard, (x) => Math.max(-1, Math.min(1, x)) * 32767).buffer);
       };
       context.createMediaStreamSource(stream).connect(node);
       node.connect(context.destination);
-      microphone = heard;
+      microphone = { stream, context };
     } catch (error) {
       toast("No microphone: " + error.message);
+      tell({ refused: "microphone" });
     }
   };
-  answers.microphone = () => {
-    if (!microphone) return "";
-    const bytes = microphone.blocks.splice(0).flatMap((block) => [...new Uint8Array(block.buffer)]);
-    return btoa(String.fromCharCode(...bytes));
+  orders.camera = async ({ on }) => {
+    stopped(camera);
+    camera = null;
+    if (!on) return;
+    try {
+      const stream = await allowed({ video: { width: EYE.width, height: EYE.height, frameRate: EYE.rate } });
+      const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true });
+      await video.play();
+      const mine = (camera = { stream });
+      const sheet = document.createElement("canvas");
+      const paint = sheet.getContext("2d");
+      const see = () => {
+        if (camera !== mine) return;
+        const began = performance.now();
+        sheet.width = video.videoWidth;
+        sheet.height = video.videoHeight;
+        paint.drawImage(video, 0, 0);
+        sheet.toBlob(async (blob) => {
+          if (blob) sendBytes(SIGHT, await blob.arrayBuffer());
+          setTimeout(see, Math.max(0, 1000 / EYE.rate - (performance.now() - began)));
+        }, "image/jpeg", EYE.quality);
+      };
+      see();
+    } catch (error) {
+      toast("No camera: " + error.message);
+      tell({ refused: "camera" });
+    }
   };
 })();

@@ -20,9 +20,10 @@ from studio.cameras import Camera, focal_from_fov, intrinsics, orbit
 from studio.codes import Codes, CodeTrack
 from studio.heads import load_head
 from studio.logs import say
-from viewer.app import Viewer, ViewerConfig
+from viewer.app import Viewer
 from viewer.chromium import StudioPage, browser
 from viewer.mesh_avatar import HeadAvatar
+from viewer.settings import ViewerConfig
 from viewer.subject import Subject
 from viewer.transport import Reel
 
@@ -93,7 +94,6 @@ def _page(chromium: object, subject: Subject, folder: Path, *, dark: bool) -> It
     config = ViewerConfig(port=0, folder=folder, dark=dark, backdrop=backdrop)
     with Viewer(subject, None, config) as viewer, StudioPage(chromium, viewer.url) as page:
         page.wait(page.sees_head, 60)
-        page.dismiss()
         yield page
 
 

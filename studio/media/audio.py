@@ -8,8 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from scipy.io import wavfile
-from scipy.signal import resample_poly
 
 from studio.errors import StudioError
 
@@ -43,6 +41,8 @@ class Audio:
         """The same sound at another rate (polyphase filter); sample 0 stays at time 0."""
         if rate == self.rate or not len(self.samples):
             return Audio(self.samples, rate)
+        from scipy.signal import resample_poly  # takes a second to load
+
         ratio = Fraction(rate, self.rate)
         samples = resample_poly(self.samples, ratio.numerator, ratio.denominator, axis=0)
         return Audio(samples.astype(np.float32), rate)
@@ -63,6 +63,8 @@ def read_wav(path: Path) -> Audio:
     Raises:
         StudioError: no such file, or not a whole wav file.
     """
+    from scipy.io import wavfile  # takes a while to load
+
     if not path.is_file():
         raise StudioError(f"no such sound file: {path}", expected="a wav file", next="check the path")
     try:
@@ -83,6 +85,8 @@ def read_wav(path: Path) -> Audio:
 
 def write_wav(path: Path, audio: Audio) -> None:
     """Write a wav file of 16-bit PCM, whole or not at all; values outside -1..1 are clipped."""
+    from scipy.io import wavfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -34,6 +35,7 @@ class Browser:
         self.widgets: dict[str, Message] = {}  # uuid -> the message that made it, with later updates applied
         self.picture: np.ndarray | None = None  # [H, W, 3] uint8, RGB
         self.pictures = 0
+        self.key = ""  # by which a page's own connection would be known
         self.camera_moves: list[Message] = []
         self.files: list[Message] = []
 
@@ -110,6 +112,8 @@ class Browser:
             widget = self.widgets[message["uuid"]]
             for name, value in message["updates"].items():
                 (widget if name == "value" else widget["props"])[name] = value
+        elif message.get("key", "").endswith("studio:connect"):
+            self.key = json.loads(message["value"])["key"]
         elif kind.startswith("SetCamera"):
             self.camera_moves.append(message)
         elif kind.startswith("FileTransfer"):

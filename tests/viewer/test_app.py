@@ -21,8 +21,9 @@ from studio.codes import Codes, CodeSpace, CodeTrack
 from studio.errors import StudioError
 from tests.viewer.avatars import CardAvatar, MeshAvatar, still, stripes
 from tests.viewer.browser import Browser
-from viewer.app import Viewer, ViewerConfig
+from viewer.app import Viewer
 from viewer.session import Split
+from viewer.settings import ViewerConfig
 from viewer.subject import Subject
 from viewer.views import Viewpoints
 
@@ -262,8 +263,9 @@ def test_ctrl_c_ends_it_cleanly() -> None:
     code = (
         # A shell that runs the tests in the background makes them, and what they start, ignore Ctrl-C.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from tests.viewer.avatars import CardAvatar; from viewer.app import ViewerConfig, view;"
-        "view(CardAvatar(), None, ViewerConfig(port=0))"
+        "from tests.viewer.avatars import CardAvatar; from viewer.settings import ViewerConfig;"
+        "from viewer.start import start; from viewer.subject import Subject;"
+        "start(lambda: Subject(CardAvatar()), ViewerConfig(port=0))"
     )
     root = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stderr=subprocess.PIPE, text=True)

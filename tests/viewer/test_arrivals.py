@@ -1,40 +1,42 @@
-"""Pictures on their way to a browser: never too many, and never waited for once they are there."""
+"""Pictures on their way to a browser: never too many, and room again once they are there."""
 
 from __future__ import annotations
-
-import time
-from types import SimpleNamespace
-from typing import Any
 
 from viewer.arrivals import Arrivals
 
 
-def test_whatever_is_slow_the_last_word_is_that_there_is_room() -> None:
+def test_two_pictures_may_be_on_the_way() -> None:
     words: list[bool] = []
-
-    def on_full(full: bool) -> None:
-        time.sleep(0.004 if full else 0.0)
-        words.append(full)
-
-    pages: Any = SimpleNamespace(clock=lambda client: 1, ask=lambda client, name, patience: time.sleep(0.001))
-    client: Any = SimpleNamespace(client_id=0)
-    arrivals = Arrivals(client, pages, on_full)
-    for _ in range(60):
-        arrivals.sent()
-    end = time.monotonic() + 10
-    while arrivals.shown < 60 and time.monotonic() < end:
-        time.sleep(0.01)
-    arrivals.close()
-    assert arrivals.shown == 60
-    assert True in words
+    arrivals = Arrivals(words.append)
+    first = arrivals.sent()
+    assert words == [False]
+    second = arrivals.sent()
+    assert words[-1] is True
+    arrivals.show(first)
+    assert words[-1] is False
+    assert (arrivals.shown, arrivals.last) == (1, first)
+    arrivals.sent()
+    assert words[-1] is True
+    arrivals.show(second)
     assert words[-1] is False
 
 
-def test_a_page_that_does_not_answer_is_never_waited_for() -> None:
+def test_the_newest_that_is_shown_stands_for_those_before_it() -> None:
+    arrivals = Arrivals(lambda full: None)
+    for _ in range(3):
+        newest = arrivals.sent()
+    arrivals.show(newest)
+    assert (arrivals.shown, arrivals.last) == (1, newest)
+    arrivals.show(newest)
+    arrivals.show(1)
+    arrivals.show(10**9)
+    assert (arrivals.shown, arrivals.last) == (1, newest), "what was never sent was shown"
+
+
+def test_nothing_is_waited_for_from_a_page_that_has_gone() -> None:
     words: list[bool] = []
-    pages: Any = SimpleNamespace(clock=lambda client: None)
-    arrivals = Arrivals(pages, pages, words.append)
-    for _ in range(5):
-        arrivals.sent()
-    assert not words
-    assert arrivals.shown == 0
+    arrivals = Arrivals(words.append)
+    arrivals.sent()
+    arrivals.sent()
+    arrivals.forget()
+    assert words[-1] is False

@@ -9,7 +9,8 @@ import time
 from benchmarks.viewer import rude_visit
 from studio.codes import Codes
 from tests.viewer.avatars import CardAvatar, still
-from viewer.app import Viewer, ViewerConfig
+from viewer.app import Viewer
+from viewer.settings import ViewerConfig
 
 
 def test_rude_clients_harm_nobody_and_leave_nothing() -> None:

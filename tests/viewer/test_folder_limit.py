@@ -9,8 +9,9 @@ import pytest
 from studio.errors import StudioError
 from tests.viewer.avatars import CardAvatar
 from tests.viewer.browser import Browser
-from viewer.app import Viewer, ViewerConfig
+from viewer.app import Viewer
 from viewer.desk import Desk
+from viewer.settings import ViewerConfig
 from viewer.subject import Subject
 
 

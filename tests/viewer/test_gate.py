@@ -13,7 +13,8 @@ from websockets.sync.client import connect
 
 from tests.viewer.avatars import CardAvatar
 from tests.viewer.browser import Browser
-from viewer.app import Viewer, ViewerConfig
+from viewer.app import Viewer
+from viewer.settings import ViewerConfig
 from viewer.views import Viewpoints
 
 CONFIG = ViewerConfig(port=0, size=64)

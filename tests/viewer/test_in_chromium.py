@@ -15,8 +15,9 @@ from studio.assets import find_asset
 from studio.codes import Codes
 from studio.media.audio import Audio
 from tests.viewer.avatars import CardAvatar, MeshAvatar, still
-from viewer.app import Viewer, ViewerConfig
+from viewer.app import Viewer
 from viewer.chromium import StudioPage, browser, why_no_browser
+from viewer.settings import ViewerConfig
 from viewer.subject import Subject
 from viewer.transport import Reel
 

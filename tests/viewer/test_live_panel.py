@@ -11,8 +11,9 @@ import torch
 from reenact.curves.livelink_udp import packets_of
 from studio.codes import ARKIT52, Codes, CodeTrack
 from tests.viewer.avatars import CardAvatar
-from viewer.app import Viewer, ViewerConfig
+from viewer.app import Viewer
 from viewer.panels import live as live_module
+from viewer.settings import ViewerConfig
 from viewer.subject import Subject
 
 JAW = ARKIT52.index("jawOpen")

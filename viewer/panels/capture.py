@@ -66,6 +66,7 @@ class CapturePanel:
         for node in self._nodes:
             node.remove()
         self._nodes = []
+        self._desk.pages.put_in_space("cameras", shown=wanted)
         if not wanted:
             return
         places, count = self._desk.viewpoints.cameras, len(self._capture.cameras)

@@ -33,6 +33,7 @@ class DialBoard:
         opened: the groups whose folders start open.
         let_go: called when a person moves a slider: stops what else moves them.
         mirrors: whether a slider moves its twin on the other side of the face, asked each time.
+        is_seen: whether anybody looks at the sliders: those that nobody sees need not follow.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class DialBoard:
         opened: tuple[str, ...],
         let_go: Callable[[], object],
         mirrors: Callable[[], bool] = lambda: False,
+        is_seen: Callable[[], bool] = lambda: True,
     ) -> None:
         self._session = session
         self._dials = {dial.name: dial for dial in dials}
@@ -54,6 +56,7 @@ class DialBoard:
         self._turning = threading.Lock()  # one move at a time, or an older one could be shown last
         self._let_go = let_go
         self._mirrors = mirrors
+        self._is_seen = is_seen
         for group in dict.fromkeys(dial.group for dial in dials):
             members = [dial for dial in dials if dial.group == group]
             with server.gui.add_folder(group, expand_by_default=group in opened):
@@ -67,6 +70,8 @@ class DialBoard:
 
     def show(self) -> None:
         """Set every slider to the state on show, soon, but for those whose wish the state has not followed yet."""
+        if not self._is_seen():
+            return
         with suppress(RuntimeError):  # the server has stopped
             self._loop.call_soon_threadsafe(self._write)
 

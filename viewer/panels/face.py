@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from studio.codes import Codes
-from viewer.controls import face_dials
+from viewer.controls import beyond_limits, face_dials
 from viewer.desk import Desk, Tab
 from viewer.faces import mirrored, palette, randomized
 from viewer.panels.dial_board import DialBoard
@@ -32,14 +32,19 @@ class FacePanel:
         both = gui.add_checkbox("Both sides", True, hint="Left and right move together")
         self._range_note = gui.add_markdown(_WITHIN)
         dials = face_dials(desk.avatar.code_range)
-        self.board = DialBoard(desk.server, session, dials, _OPEN_FOLDERS, session.take_over, lambda: both.value)
-        session.on_follow(self.board.show)
+        self._pages = desk.pages
+        self._limits = beyond_limits(desk.avatar.code_range)
+        self.board = DialBoard(
+            desk.server, session, dials, _OPEN_FOLDERS, session.take_over, lambda: both.value, self._is_seen
+        )
+        session.on_follow(self._follow)
+        session.on_change(self._warn)
+        desk.pages.on_tab(self._follow)
         self._worn = ""
         faces.on_click(lambda _: self.wear(faces.value))
         palette_box.on_update(lambda _: self.wear(palette_box.value) if palette_box.value != _MORE else None)
         self._strength.on_update(lambda _: self.wear(self._worn) if self._worn else None)
         turn.on_click(lambda _: self._change(turn.value))
-        session.on_change(self._warn)
         desk.command("Random face", "X", lambda _: self._change("Random"))
         desk.command("Mirror the face", "M", lambda _: self._change("Mirror"))
 
@@ -62,13 +67,24 @@ class FacePanel:
         self._session.pose(changes[how])
         self.board.show()
 
+    def _is_seen(self) -> bool:
+        return self._pages.is_open(TAB.label)
+
+    def _follow(self) -> None:
+        if self._is_seen():
+            self.board.show()
+            self._warn()
+
     def _warn(self) -> None:
         """Say which channels are where the avatar has learned nothing, so that odd looks explain themselves.
 
         Always one line, so that nothing moves under the hand.
         """
-        codes = self._session.scene.codes
-        names = [dial.name for dial in self.board.dials if dial.is_beyond(codes)]
+        if not self._is_seen():
+            return
+        codes, (low, high) = self._session.scene.codes, self._limits
+        beyond = ((codes.expression < low) | (codes.expression > high)).nonzero().flatten().tolist()
+        names = [codes.space.channels[index] for index in beyond]
         more = f" +{len(names) - 1}" if len(names) > 1 else ""
         text = f"Beyond the recording: {names[0]}{more}" if names else _WITHIN
         if self._range_note.content != text:

@@ -1,28 +1,37 @@
-"""The tab that drives live: this browser's microphone, a camera of the viewer's machine, Live Link Face."""
+"""The tab that drives live: this browser's camera or microphone, a camera of the viewer's machine, Live Link Face."""
 
 from __future__ import annotations
 
-import base64
-import binascii
+import io
 import threading
 import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 import viser
+from PIL import Image
 
-from reenact.live_sources import LiveCodes, live_codes, spoken_codes
+from reenact.live_sources import LiveCodes, live_codes, seen_codes, spoken_codes
 from studio.codes import ARKIT52, Codes
 from studio.errors import StudioError
 from viewer.desk import Client, Desk, Tab
+from viewer.pages import SIGHT, SOUND, Page
 
-_MICROPHONE = "Microphone of this browser"
-_SOURCES = {"Live Link Face (UDP 11111)": "udp", "Camera": "camera", "Second camera": "camera:1"}
-_POLL_SECONDS = 0.04
+_OWN_CAMERA, _MICROPHONE = "Camera of this browser", "Microphone of this browser"
+_SOURCES = {
+    _OWN_CAMERA: "own camera",
+    _MICROPHONE: "microphone",
+    "Live Link Face (UDP 11111)": "udp",
+    "Camera of the viewer's machine": "camera",
+    "Its second camera": "camera:1",
+}
+_POLL_SECONDS = 0.02
 _FOLLOW_SECONDS = 0.15
-_MOST_BYTES = 200_000  # of sound in one answer: six seconds
+_FPS = 25.0  # of a browser's camera
+_MOST_PIXELS = 1920 * 1080  # of its pictures
 _SILENT_SECONDS = 10.0
 _LINK_SECONDS = 2.0  # less than `stop` waits for
 
@@ -35,9 +44,9 @@ class LivePanel:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         gui = desk.gui
-        self._sources = {_MICROPHONE: "microphone", **_SOURCES}
+        self._sources = dict(_SOURCES)
         driver = desk.subject.driver
-        given = next((label for label, source in self._sources.items() if source == driver), driver or _MICROPHONE)
+        given = next((label for label, source in self._sources.items() if source == driver), driver or _OWN_CAMERA)
         self._sources.setdefault(given, driver)
         self._source = gui.add_dropdown("Source", tuple(self._sources), initial_value=given)
         self._button = gui.add_button("Start", icon=viser.Icon.BROADCAST)
@@ -99,11 +108,14 @@ class LivePanel:
         avatar: Any = self._desk.avatar
         if source.partition(":")[0] == "udp":
             return self._linked(source, stop)
-        if source != "microphone":
+        if source not in ("microphone", "own camera"):
             return live_codes(source, avatar)
-        if client is None:
-            raise StudioError("a microphone belongs to a browser", next="start it from a page")
-        return spoken_codes(self._heard(client, stop), avatar)
+        page = None if client is None else self._desk.pages.get(client)
+        if client is None or page is None:
+            raise StudioError("a browser's camera and microphone are its own", next="start it from a page")
+        if source == "microphone":
+            return spoken_codes(map(samples_of, self._received(client, page, SOUND, "microphone", stop)), avatar)
+        return seen_codes(self._seen(client, page, stop), avatar, _FPS)
 
     def _linked(self, source: str, stop: threading.Event) -> Iterator[LiveCodes]:
         """States of Live Link Face, which may begin late and pause: it is listened to until told otherwise."""
@@ -113,36 +125,54 @@ class LivePanel:
             if not stop.is_set():
                 self._state.content = "Nothing arrives: in Live Link Face, enter this machine's address. Waiting …"
 
-    def _heard(self, client: viser.ClientHandle, stop: threading.Event) -> Iterator[np.ndarray]:
-        """Blocks of sound, 16 kHz, from a page's microphone until told otherwise or it is silent for long."""
-        pages, last = self._desk.pages, time.monotonic()
-        pages.order(client, "microphone", on=True)
+    def _seen(self, client: viser.ClientHandle, page: Page, stop: threading.Event) -> Iterator[tuple[int, np.ndarray]]:
+        """Numbers at ``_FPS`` and pictures of a page's camera."""
+        began, last = time.monotonic(), -1
+        for data in self._received(client, page, SIGHT, "camera", stop):
+            number, picture = int((time.monotonic() - began) * _FPS), picture_of(data)
+            if picture is not None and number > last:
+                last = number
+                yield number, picture
+
+    def _received(
+        self, client: viser.ClientHandle, page: Page, kind: int, device: str, stop: threading.Event
+    ) -> Iterator[bytes]:
+        """What a page's device sends until told otherwise, or it is silent for long, or the page leaves."""
+        last = time.monotonic()
+        page.received(kind)  # of an earlier time
+        page.order(device, on=True)
         try:
-            while not stop.is_set() and client.client_id in self._desk.server.get_clients():
-                samples = samples_of(pages.ask(client, "microphone"))
-                if len(samples):
+            while not stop.is_set() and self._desk.pages.get(client) is page:
+                for data in page.received(kind):
                     last = time.monotonic()
-                    yield samples
-                elif time.monotonic() - last > _SILENT_SECONDS:
-                    raise StudioError("the browser sends no sound", next="let this page use the microphone")
+                    yield data
+                if device in page.refused or time.monotonic() - last > _SILENT_SECONDS:
+                    raise StudioError(
+                        f"the browser sends nothing of its {device}", next=f"let this page use the {device}"
+                    )
                 time.sleep(_POLL_SECONDS)
         finally:
-            pages.order(client, "microphone", on=False)
+            page.order(device, on=False)
 
 
 def _replaced(codes: Codes, _: Codes) -> Codes:
     return codes
 
 
-def samples_of(told: object) -> np.ndarray:
-    """[N] float32 -1..1 of what a page heard: base64 of 16-bit samples; nothing for anything else."""
-    if not isinstance(told, str) or len(told) > _MOST_BYTES:
-        return np.zeros(0, np.float32)
-    try:
-        data = base64.b64decode(told, validate=True)
-    except (binascii.Error, ValueError):
-        return np.zeros(0, np.float32)
+def samples_of(data: bytes) -> np.ndarray:
+    """[N] float32 -1..1 of 16-bit samples."""
     return np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / 32768
+
+
+def picture_of(data: bytes) -> np.ndarray | None:
+    """[H, W, 3] uint8 of a JPEG that a page sent; None where it is none, or larger than asked for."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            if not 0 < image.width * image.height <= _MOST_PIXELS:
+                return None
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except (OSError, ValueError, cv2.error):
+        return None
 
 
 TAB = Tab("Live", 70, LivePanel, lambda desk: desk.avatar.space.hash == ARKIT52.hash)

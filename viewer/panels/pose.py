@@ -34,8 +34,10 @@ class PosePanel:
         self._gizmo: Any = None
         follows = gui.add_checkbox("Gaze follows the mouse", False, hint="The eyes look where the mouse is (G)")
         gizmo = gui.add_checkbox("Head gizmo", False, hint="Rings in the picture that turn the head (J)")
-        self.board = DialBoard(desk.server, session, pose_dials(session.rest), ("Head", "Neck"), session.take_over)
+        dials, seen = pose_dials(session.rest), lambda: desk.pages.is_open(TAB.label)
+        self.board = DialBoard(desk.server, session, dials, ("Head", "Neck"), session.take_over, is_seen=seen)
         session.on_follow(self.board.show)
+        desk.pages.on_tab(self.board.show)
         session.on_follow(self._place_gizmo)
         follows.on_update(lambda event: self._follow_mouse(event.client, follows.value))
         gizmo.on_update(lambda _: self._show_gizmo(gizmo.value))
@@ -98,6 +100,7 @@ class PosePanel:
         if self._gizmo is not None:
             self._gizmo.remove()
             self._gizmo = None
+        self._desk.pages.put_in_space("gizmo", shown=wanted)
         if not wanted:
             return
         self._gizmo = self._desk.server.scene.add_transform_controls(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from studio.cli.config import Config
+
+if TYPE_CHECKING:
+    from viewer.subject import Subject
 
 
 def run(config: Config) -> None:
     """Serve the viewer until Ctrl-C."""
-    from dataclasses import replace
-
-    from viewer.app import ViewerConfig, view
-    from viewer.opening import Request, open_subject
+    from viewer.settings import ViewerConfig
+    from viewer.start import start
 
     names = ("avatar", "run", "capture", "splats", "track", "compare")
     paths = {name: config.optional_path(name) for name in names}
@@ -23,10 +26,18 @@ def run(config: Config) -> None:
         window=config.flag("window"),
     )
     driver, detail = config.get("driver", str | None) or "", config.get("gaussians", int | None)
-    subject = open_subject(Request(**paths, driver=driver, kernels=config.text("kernels"), gaussians=detail))
-    fps = config.get("fps", float | None)
-    if fps is not None:
+    kernels, fps = config.text("kernels"), config.get("fps", float | None)
+
+    def opened() -> Subject:
+        from dataclasses import replace
+
+        from viewer.opening import Request, open_subject
+
+        subject = open_subject(Request(**paths, driver=driver, kernels=kernels, gaussians=detail))
+        if fps is None:
+            return subject
         from recon.detail import level_for_rate
 
-        subject = replace(subject, avatar=level_for_rate(subject.avatar, fps, settings.size))
-    view(subject, None, settings)
+        return replace(subject, avatar=level_for_rate(subject.avatar, fps, settings.size))
+
+    start(opened, settings)

@@ -1,0 +1,43 @@
+"""Starting the viewer: a browser loads the page while what it shows is being opened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from studio.logs import say
+from viewer.server import address, open_server
+from viewer.settings import ViewerConfig
+
+if TYPE_CHECKING:
+    from viewer.subject import Subject
+
+_TITLE = "Head avatar"
+
+
+def start(opener: Callable[[], Subject], config: ViewerConfig) -> None:
+    """Serve what ``opener`` opens, in the browser or in a window, until Ctrl-C.
+
+    Raises:
+        StudioError: it cannot be opened, the port is taken, or there is no window.
+    """
+    server = open_server(config.host, config.port, _TITLE)
+    try:
+        url = address(config.host, server.get_port(), server.gate.token)
+        say(f"the viewer runs at {url} (Ctrl-C ends it)")
+        note = server.gui.add_markdown("Opening …")
+        from viewer.app import Viewer  # loads what takes longest, while the browser loads the page
+
+        with Viewer(opener(), None, config, server) as viewer:
+            note.remove()
+            if config.window:
+                from viewer.window import show_window
+
+                show_window(viewer.url)
+            else:
+                threading.Event().wait()
+    except KeyboardInterrupt:
+        say("viewer ended")
+    finally:
+        server.stop()
