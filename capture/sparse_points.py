@@ -28,19 +28,38 @@ class Features:
     colors: np.ndarray  # [N, 3] 0..1
 
 
-def triangulate_points(capture: Capture, cameras: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Points [N, 3] in world units and their colours [N, 3] in 0..1, from some cameras of a static capture.
+@dataclass(frozen=True)
+class SparsePoints:
+    """N points of a scene.
+
+    Args:
+        points: [N, 3] world.
+        colors: [N, 3] 0..1.
+        views: [N, 2] which two of the cameras that were asked for saw it, as places among them.
+    """
+
+    points: np.ndarray
+    colors: np.ndarray
+    views: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def triangulate_points(capture: Capture, cameras: tuple[int, ...]) -> SparsePoints:
+    """Points of a static capture, from some of its cameras.
 
     Raises:
         StudioError: hardly anything could be matched.
     """
     rig = capture.cameras[cameras]
     features = [detect_features(capture.frame(0, index).image) for index in progress(cameras, "features")]
-    points, colors = [], []
+    points, colors, views = [], [], []
     for first, second in progress(neighbour_pairs(rig), "matching"):
         new_points, new_colors = _triangulate_pair(rig, features, first, second)
         points.append(new_points)
         colors.append(new_colors)
+        views.append(np.full((len(new_points), 2), (first, second)))
     found = sum(map(len, points))
     if found < 100:
         raise StudioError(
@@ -49,7 +68,7 @@ def triangulate_points(capture: Capture, cameras: tuple[int, ...]) -> tuple[np.n
             expected="hundreds of them",
             next="check the calibration (K, R, t, image size), or take photos that overlap more",
         )
-    return np.concatenate(points), np.concatenate(colors)
+    return SparsePoints(np.concatenate(points), np.concatenate(colors), np.concatenate(views))
 
 
 def detect_features(image: np.ndarray) -> Features:

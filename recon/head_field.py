@@ -235,7 +235,8 @@ class HeadField:
         def look(which: Tensor) -> Tensor:
             return self.latent(samples.points(origins, directions, which), index[samples.rays[which]], fixed)[0]
 
-        return keep_visible(samples, look, least_alpha=self.least_alpha, least_reached=self.least_reached)
+        kept = keep_visible(samples, look, least_alpha=self.least_alpha, least_reached=self.least_reached)
+        return kept.samples, kept.looked
 
     def shade(
         self,

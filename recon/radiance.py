@@ -1,6 +1,6 @@
 """A radiance field: hash grid, a small network for density, another for colour (Müller et al. 2022, section 5.4).
 
-What lies outside of its box, if anything, is a colour for each direction, as if it were infinitely far away.
+A scene without mattes goes on outside of its box (``recon.unbounded``); behind all is a colour for each direction.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from recon.unbounded import Shells
 from studio.cameras import Camera
 from studio.kernels.hash_grid import HashGridLayout, hash_encode
-from studio.kernels.march import Composite, OccupancyGrid, Samples, composite, keep_visible, march_rays
+from studio.kernels.march import Composite, OccupancyGrid, Samples, composite, keep_visible, march_rays, split_samples
 from studio.kernels.mlp import MlpLayout, mlp
 from studio.kernels.spherical_harmonics import sh_basis
 from studio.rotations import rigid_inverse
@@ -23,6 +24,8 @@ _SH_DEGREE, _SH_BASES = 3, 16
 LATENT = 16  # numbers that a density network hands to the colour network; the first tells the density
 _LARGEST = 12.0  # of its logarithm
 _FIRST_SHARE = 0.67  # of the box's diagonal, which lets 1/e of the light through at first: thin air, not fog
+_GAIN = 10.0  # of the logarithm of the density, so that surfaces form within hundreds of steps
+_DENSE, _PIECES = 0.1, 4  # optical depth of a step from which it is cut into pieces
 _LEAST_ALPHA, _LEAST_REACHED = 1e-3, 1e-3  # of a step, and of the light, for it to be shaded
 
 
@@ -36,13 +39,15 @@ class FieldShape:
         base_resolution: cells a side of the coarsest level.
         finest: cells a side of the finest.
         hidden: width of the networks.
+        beyond: samples of each ray outside of the box, where a scene has no mattes.
     """
 
-    levels: int = 14
+    levels: int = 11
     log2_size: int = 17
     base_resolution: int = 16
-    finest: int = 1024
-    hidden: int = 64
+    finest: int = 2048
+    hidden: int = 32
+    beyond: int = 24
 
     @cached_property
     def grid(self) -> HashGridLayout:
@@ -87,13 +92,23 @@ class RadianceField:
     step: float
     kernels: str = "auto"
 
+    @property
+    def shells(self) -> Shells | None:
+        """What goes on outside of the box, if anything does."""
+        box = self.occupancy
+        return Shells(box.lower, box.upper, self.shape.beyond) if "sky" in self.parameters else None
+
     def latent(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Densities [S] and what the colour network wants to know [S, 16], of points [S, 3] in the world."""
-        lower, upper = self.occupancy.lower, self.occupancy.upper
-        inside = (points - lower) / (upper - lower)
+        lower, upper, shells = self.occupancy.lower, self.occupancy.upper, self.shells
+        thinner: Tensor | float = 1.0
+        if shells is None:
+            inside = (points - lower) / (upper - lower)
+        else:
+            inside, thinner = shells.shrink(points)
         features = hash_encode(inside, self.parameters["table"], self.shape.grid, kernels=self.kernels)
         latent = mlp(features, self.parameters["density"], self.shape.density, kernels=self.kernels)
-        return densities(latent, _FIRST_SHARE * float((upper - lower).norm())), latent
+        return densities(latent, _FIRST_SHARE * float((upper - lower).norm()), _GAIN) * thinner, latent
 
     def opacity(self, points: Tensor) -> Tensor:
         """[S] α of one step."""
@@ -106,16 +121,22 @@ class RadianceField:
         jitter: Tensor | None = None,  # [R]
     ) -> Samples:
         """Where to look along rays."""
-        return march_rays(origins, directions, self.occupancy, self.step, jitter=jitter, kernels=self.kernels)
+        inside = march_rays(origins, directions, self.occupancy, self.step, jitter=jitter, kernels=self.kernels)
+        shells = self.shells
+        return inside if shells is None else shells.extend(inside, origins, directions, jitter)
 
     @torch.no_grad()
     def visible(self, origins: Tensor, directions: Tensor, samples: Samples) -> tuple[Samples, int]:
-        """Those of the samples that are worth shading, not nearly empty nor hidden; and how many were looked at."""
+        """Those of the samples that are worth shading, not nearly empty nor hidden, finer where it is dense.
+
+        Also how many were looked at to find out.
+        """
 
         def look(which: Tensor) -> Tensor:
             return self.latent(samples.points(origins, directions, which))[0]
 
-        return keep_visible(samples, look, least_alpha=_LEAST_ALPHA, least_reached=_LEAST_REACHED)
+        kept = keep_visible(samples, look, least_alpha=_LEAST_ALPHA, least_reached=_LEAST_REACHED)
+        return split_samples(kept.samples, kept.depths > _DENSE, _PIECES), kept.looked
 
     def shade(self, origins: Tensor, directions: Tensor, samples: Samples) -> Composite:
         """What the rays see at the samples, without the sky."""

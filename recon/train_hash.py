@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.sparse_points import triangulate_points
+from capture.sparse_points import SparsePoints, triangulate_points
 from recon.avatars.hash_static import HashStatic
+from recon.carving import carve
 from recon.checkpoints import Checkpoint
 from recon.exposures import Exposures
 from recon.field_session import FieldSession
 from recon.loop import OnStep, fit
 from recon.radiance import FieldShape, RadianceField, pixel_rays
+from recon.sightings import Sightings, sighting_loss
+from studio.cameras import Camera
 from studio.captures import Capture
 from studio.kernels.march import OccupancyGrid, distortion_loss
 from studio.logs import say
@@ -29,9 +32,10 @@ class HashStaticConfig:
     Args:
         iterations: steps.
         samples: learned from in a step, about: so many pixels are taken, from all photos, as see so many.
-        steps: steps of the marching along the diagonal of the scene's box.
-        margin: how much larger the box is than that of the triangulated points.
+        steps: steps of the marching along the diagonal of the scene's box; four times as many where something is.
+        margin: how much larger the box is than that of the triangulated points; without mattes it holds all cameras.
         cells: of the occupancy grid, a side.
+        sighting_weight: of the light coming from where triangulated points are (Deng et al. 2022).
         distortion_weight: pull of what a ray sees into one place (Barron et al. 2022).
         field: sizes of the field.
         split: what to train on.
@@ -41,11 +45,12 @@ class HashStaticConfig:
         checkpoint_every: steps between checkpoints.
     """
 
-    iterations: int = 4000
-    samples: int = 65_536
-    steps: int = 768
+    iterations: int = 2000
+    samples: int = 32_768
+    steps: int = 256
     margin: float = 1.5
-    cells: int = 96
+    cells: int = 64
+    sighting_weight: float = 0.02
     distortion_weight: float = 1e-3
     field: FieldShape = field(default_factory=FieldShape)
     split: str = "train"
@@ -59,6 +64,8 @@ _RATE, _DECAY = 1e-2, 0.03  # of all parameters, and what is left of it in the e
 _RAYS = 16_384  # of a step, at most
 _FORGOTTEN = 0.95  # what is left, at each look, of what was seen before
 _QUANTILES = (0.01, 0.99)  # of the triangulated points, along each axis
+_SIGHTED = 0.2  # share of the rays that are sent to triangulated points
+_ROUND = 1.05  # the box of an open scene holds cameras and points, and so much more
 
 
 def train_hash_static(
@@ -99,7 +106,11 @@ class HashStaticSession(FieldSession):
         self.images = torch.from_numpy(np.stack([frame.image for frame in frames]))  # [C, H, W, 3] uint8
         mattes = [frame.alpha for frame in frames if frame.alpha is not None]
         self.mattes = torch.from_numpy(np.stack(mattes)) if len(mattes) == len(frames) else None
-        occupancy = _occupancy(capture, indices, config)
+        sparse = triangulate_points(capture, indices)
+        say(f"{len(sparse)} points triangulated from {len(indices)} photos")
+        occupancy = _occupancy(self.cameras, sparse, config, alone=self.mattes is not None)
+        carve(occupancy, self.cameras, sparse)
+        self.sightings = Sightings.of(sparse, self.cameras)
         raw = config.field.initial(self.generator, sky=self.mattes is None)
         self.parameters = {name: torch.nn.Parameter(value) for name, value in raw.items()}
         step = float((occupancy.upper - occupancy.lower).norm()) / config.steps
@@ -127,10 +138,13 @@ class HashStaticSession(FieldSession):
         return float(loss.detach())
 
     def _loss(self) -> Tensor:
-        rays, field = self.count, self.avatar.field
+        rays, field, sightings = self.count, self.avatar.field, self.sightings
+        sighted = torch.randint(len(sightings), (round(_SIGHTED * rays),), generator=self.generator)
+        free = rays - len(sighted)
         pixels = torch.stack(
-            [torch.randint(size, (rays,), generator=self.generator) for size in self.images.shape[:3]], dim=1
+            [torch.randint(size, (free,), generator=self.generator) for size in self.images.shape[:3]], dim=1
         )
+        pixels = torch.cat((pixels, sightings.pixels[sighted]))
         origins, directions, _ = pixel_rays(self.cameras, pixels)
         jitter = torch.rand(rays, generator=self.generator)
         samples, looked = field.visible(origins, directions, field.march(origins, directions, jitter))
@@ -140,6 +154,11 @@ class HashStaticSession(FieldSession):
         image = seen.rgb + (1.0 - seen.alpha[:, None]) * background
         image = self.exposures(image, pixels[:, 0])
         loss = torch.nn.functional.smooth_l1_loss(image, target, beta=0.1)
+        known = sighting_loss(seen, samples, sightings.distances[sighted], sightings.errors[sighted])
+        loss = loss + self.config.sighting_weight * known
+        shells = field.shells
+        if shells is not None:
+            samples = shells.measured(samples, origins, directions)
         extent = float((field.occupancy.upper - field.occupancy.lower).max())
         return loss + self.config.distortion_weight / extent * distortion_loss(seen.weights, samples).mean()
 
@@ -169,11 +188,12 @@ class HashStaticSession(FieldSession):
         return HashStatic(replace(self.avatar.field, parameters=parameters), self.avatar.camera), {}
 
 
-def _occupancy(capture: Capture, cameras: tuple[int, ...], config: HashStaticConfig) -> OccupancyGrid:
-    """A box round what the photos show in common."""
-    points, _ = triangulate_points(capture, cameras)
-    lower, upper = np.quantile(points, _QUANTILES, axis=0)
-    say(f"{len(points)} points triangulated from {len(cameras)} photos")
+def _occupancy(rig: Camera, sparse: SparsePoints, config: HashStaticConfig, alone: bool) -> OccupancyGrid:
+    """A box round what the photos show in common; if there is more than that, round the cameras too."""
+    lower, upper = np.quantile(sparse.points, _QUANTILES, axis=0)
+    if not alone:
+        centers = rig.centers.double().numpy()
+        lower, upper = np.minimum(lower, centers.min(0)), np.maximum(upper, centers.max(0))
     center, half = (lower + upper) / 2, np.maximum((upper - lower) / 2, 0.1 * (upper - lower).max() / 2)
-    lower, upper = (center + sign * config.margin * half for sign in (-1.0, 1.0))
+    lower, upper = (center + sign * (config.margin if alone else _ROUND) * half for sign in (-1.0, 1.0))
     return OccupancyGrid.full(torch.from_numpy(lower).float(), torch.from_numpy(upper).float(), config.cells)

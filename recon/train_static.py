@@ -230,7 +230,8 @@ def _initial_points(
     capture: Capture, cameras: tuple[int, ...], config: StaticConfig, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Triangulated points, and pixels of the photos pushed to random depths behind what was found."""
-    points, colors = triangulate_points(capture, cameras)
+    sparse = triangulate_points(capture, cameras)
+    points, colors = sparse.points, sparse.colors
     say(f"{len(points)} points triangulated from {len(cameras)} photos")
     rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
     kept = rng.permutation(len(points))[: config.mcmc.budget // 2]

@@ -65,7 +65,10 @@ class OccupancyGrid:
         decay: float = 0.95,
         threshold: float = 0.01,
     ) -> None:
-        """Look at a random point of some cells: value = max(decay · value, α); occupied above min(threshold, mean).
+        """Look at a random point of some cells: value = max(decay · value, α); occupied above min(threshold, mean / 2).
+
+        Half of the mean, so that fog that is still the same everywhere stays: nerfacc's mean itself would give up half
+        of the cells by chance, which are then never looked into.
 
         ``everywhere`` takes all cells, for the first updates; otherwise a quarter of them at random and as many
         of the occupied ones.
@@ -79,7 +82,7 @@ class OccupancyGrid:
         values = self.values.reshape(-1)
         values[cells] = torch.maximum(values[cells] * decay, alpha.to(values))
         known = self.values if self.possible is None else self.values[self.possible]
-        self.occupied = self.values > known.mean().clamp(max=threshold)
+        self.occupied = self.values > (0.5 * known.mean()).clamp(max=threshold)
 
     def _all_cells(self) -> Tensor:
         if self.possible is not None:
@@ -126,6 +129,21 @@ class Samples:
             return torch.addcmul(origins[self.rays], directions[self.rays], self.middles[:, None])
         rays, middles = self.rays[which], 0.5 * (self.starts[which] + self.ends[which])
         return torch.addcmul(origins[rays], directions[rays], middles[:, None])
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is left of samples.
+
+    Args:
+        samples: those that are worth more than a look.
+        depths: [S] their optical depths, -log(1 - α).
+        looked: how many were looked at to find out.
+    """
+
+    samples: Samples
+    depths: Tensor
+    looked: int
 
 
 @dataclass(frozen=True)
@@ -196,16 +214,16 @@ def keep_visible(
     *,
     least_alpha: float,
     least_reached: float,
-) -> tuple[Samples, int]:
+) -> Kept:
     """The samples with an α of at least ``least_alpha`` that at least this share of the light reaches; no gradients.
 
-    Also how many were looked at to find out: rays are followed from front to back, some samples at a time, so that what
-    is hidden is hardly ever looked at.
+    Rays are followed from front to back, some samples at a time, so that what is hidden is hardly ever looked at.
     """
     lengths, ends = samples.ends - samples.starts, samples.offsets[1:]
     darkest = -math.log(least_reached) if least_reached > 0 else math.inf
     thinnest = -math.log1p(-least_alpha)
     kept = torch.zeros(len(lengths), dtype=torch.bool, device=lengths.device)
+    found = torch.zeros_like(lengths)
     passed = lengths.new_zeros(len(ends))  # optical depth before the next sample
     first, count = samples.offsets[:-1].clone(), _FIRST_LOOK
     rays, looked = (first < ends).nonzero()[:, 0], 0
@@ -217,13 +235,30 @@ def keep_visible(
         depths = lengths.new_zeros(place.shape)
         depths[inside] = look(which) * lengths[which]
         after = passed[rays, None] + depths.cumsum(1)
+        found[which] = depths[inside]
         kept[which] = ((after - depths <= darkest) & (depths >= thinnest))[inside]
         passed[rays] = after[:, -1]
         first[rays] += count
         rays = rays[(after[:, -1] <= darkest) & (first[rays] < ends[rays])]
         count *= 2
     offsets = torch.nn.functional.pad(kept.cumsum(0), (1, 0))[samples.offsets]
-    return Samples(samples.starts[kept], samples.ends[kept], samples.rays[kept], offsets), looked
+    return Kept(Samples(samples.starts[kept], samples.ends[kept], samples.rays[kept], offsets), found[kept], looked)
+
+
+def split_samples(
+    samples: Samples,
+    dense: Tensor,  # [S] bool
+    pieces: int,
+) -> Samples:
+    """The samples, the dense ones cut into so many equal pieces: detail where there is something to see."""
+    counts = torch.where(dense, pieces, 1)
+    ends = counts.cumsum(0)
+    whole = torch.repeat_interleave(counts)
+    number = torch.arange(len(whole), device=whole.device) - (ends - counts)[whole]
+    length = ((samples.ends - samples.starts) / counts)[whole]
+    starts = samples.starts[whole] + number * length
+    offsets = torch.nn.functional.pad(ends, (1, 0))[samples.offsets]
+    return Samples(starts, starts + length, samples.rays[whole], offsets)
 
 
 def composite(

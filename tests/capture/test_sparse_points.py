@@ -15,11 +15,13 @@ from tests.textured_plane import noise_texture, plane_capture
 def test_points_of_a_textured_plane_lie_in_it(tmp_path: Path) -> None:
     texture = noise_texture(512, 64)
     capture = plane_capture(tmp_path / "c", texture, [[-0.4, 0.1, 3.0], [0.4, 0.0, 3.0], [0.0, 0.5, 2.9]], 320)
-    points, colors = triangulate_points(capture, (0, 1, 2))
+    sparse = triangulate_points(capture, (0, 1, 2))
+    points, colors = sparse.points, sparse.colors
     assert len(points) > 200
     assert np.median(np.abs(points[:, 2])) < 0.005
     assert np.percentile(np.abs(points[:, 2]), 95) < 0.05
     assert np.abs(points[:, :2]).max() < 1.05
+    assert {tuple(pair) for pair in sparse.views.tolist()} == {(0, 1), (0, 2), (1, 2)}
     # Colours are those of the texture where the points are.
     column = ((points[:, 0] + 1) * 256).astype(int).clip(0, 511)
     row = ((1 - points[:, 1]) * 256).astype(int).clip(0, 511)

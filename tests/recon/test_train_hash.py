@@ -23,9 +23,9 @@ EYES = [[-0.5, 0.1, 3.0], [0.5, 0.0, 3.0], [0.0, 0.5, 2.9], [0.1, -0.5, 3.1], [0
 CONFIG = HashStaticConfig(
     iterations=30,
     samples=16_384,
-    steps=128,
+    steps=96,
     cells=16,
-    field=FieldShape(levels=6, log2_size=12, finest=128, hidden=16),
+    field=FieldShape(levels=6, log2_size=12, finest=128, hidden=16, beyond=6),
     check_every=10,
     checkpoint_every=10,
 )
@@ -38,7 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Capture:
 
 
 def test_a_held_out_view_is_shown(photos: Capture, tmp_path: Path) -> None:
-    avatar = load_avatar(train_hash_static(photos, replace(CONFIG, iterations=400), tmp_path / "run"))
+    avatar = load_avatar(train_hash_static(photos, replace(CONFIG, iterations=300), tmp_path / "run"))
     metrics = evaluate(avatar, photos, None, "test", tmp_path / "eval")
     assert metrics["regions"]["full"]["psnr"] > 22.0
     output = avatar.render(avatar.camera, avatar.codes)

@@ -18,6 +18,7 @@ from studio.kernels.march import (
     keep_visible,
     march_rays,
     march_reference,
+    split_samples,
 )
 from tests.studio.kernels.scenes import leaves, relative
 
@@ -282,8 +283,15 @@ def test_only_what_light_reaches_is_kept() -> None:
     alphas = torch.tensor([0.5, 0.001, 0.9, 0.9, 0.5, 0.3])
     starts = torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0, 9.0])
     samples = Samples(starts, starts + 0.5, torch.tensor([0, 0, 0, 0, 0, 1]), torch.tensor([0, 5, 6]))
-    kept, _ = keep_visible(samples, (-2.0 * torch.log1p(-alphas)).__getitem__, least_alpha=0.01, least_reached=0.01)
+    kept = keep_visible(
+        samples, (-2.0 * torch.log1p(-alphas)).__getitem__, least_alpha=0.01, least_reached=0.01
+    ).samples
     assert kept.starts.tolist() == [1.0, 2.0, 2.5, 9.0]
+    fine = split_samples(kept, torch.tensor([False, True, False, True]), 2)
+    assert fine.starts.tolist() == [1.0, 2.0, 2.25, 2.5, 9.0, 9.25]
+    assert fine.ends.tolist() == [1.5, 2.25, 2.5, 3.0, 9.25, 9.5]
+    assert fine.rays.tolist() == [0, 0, 0, 0, 1, 1]
+    assert fine.offsets.tolist() == [0, 4, 6]
     assert kept.ends.tolist() == [1.5, 2.5, 3.0, 9.5]
     assert kept.rays.tolist() == [0, 0, 0, 1]
     assert kept.offsets.tolist() == [0, 3, 4]
@@ -298,9 +306,10 @@ def test_what_is_far_behind_a_wall_is_not_looked_at() -> None:
         looked.append(which)
         return densities[which]
 
-    kept, count = keep_visible(samples, look, least_alpha=1e-3, least_reached=1e-3)
-    seen = torch.cat(looked)
-    assert count == len(seen)
+    found = keep_visible(samples, look, least_alpha=1e-3, least_reached=1e-3)
+    kept, seen = found.samples, torch.cat(looked)
+    assert found.looked == len(seen)
+    assert torch.equal(found.depths, (densities * (samples.ends - samples.starts))[: len(kept.starts)])
     assert int((seen < 400).sum()) < 50
     assert torch.equal(seen[seen >= 400].sort()[0], torch.arange(400, 800))
     assert 1 <= len(kept.starts) < 5
@@ -310,7 +319,7 @@ def test_what_is_far_behind_a_wall_is_not_looked_at() -> None:
 def test_what_is_kept_looks_the_same() -> None:
     samples = _samples([40, 0, 64, 7] * 20, seed=4)
     densities, rgb = _volume(samples, seed=5)
-    kept, _ = keep_visible(samples, densities.__getitem__, least_alpha=0.0, least_reached=1e-3)
+    kept = keep_visible(samples, densities.__getitem__, least_alpha=0.0, least_reached=1e-3).samples
     chosen = torch.isin(samples.starts + 1e3 * samples.rays, kept.starts + 1e3 * kept.rays)
     assert int(chosen.sum()) == len(kept.starts)
     whole, part = composite(densities, rgb, samples), composite(densities[chosen], rgb[chosen], kept)
