@@ -13,10 +13,9 @@ from torch import Tensor
 
 from recon.head_field import HeadField, HeadFieldShape
 from recon.radiance import RadianceField
-from recon.storage import load_weights
+from recon.storage import grouped, load_weights, reading_avatar
 from studio.avatar import Avatar
 from studio.cameras import Camera
-from studio.errors import StudioError
 from studio.folders import Manifest, read_manifest, write_folder
 from studio.kernels.march import OccupancyGrid
 from studio.media.images import write_image
@@ -85,24 +84,13 @@ def load_field(folder: Path, make: Callable[[Manifest, Groups, OccupancyGrid, Ca
     Raises:
         StudioError: it is missing or damaged.
     """
-    manifest, groups = read_manifest(folder, kind="avatar"), Groups()
-    try:
-        for name, value in load_weights(folder / _WEIGHTS).items():
-            group, _, key = name.partition("/")
-            groups.setdefault(group, {})[key] = value
+    manifest = read_manifest(folder, kind="avatar")
+    with reading_avatar(folder):
+        groups = grouped(load_weights(folder / _WEIGHTS))
         box, shown = groups["box"], manifest.body["camera"]
         occupancy = OccupancyGrid(box["lower"], box["upper"], box["occupied"].float(), box["occupied"])
         camera = Camera(**groups["camera"], width=shown["width"], height=shown["height"], ids=tuple(shown["ids"]))
         return make(manifest, groups, occupancy, camera)
-    except StudioError:
-        raise
-    except Exception as error:  # whatever a damaged file makes of the readers, the user needs one line
-        raise StudioError(
-            f"damaged avatar: {folder}",
-            got=repr(error),
-            expected="files as written by studio train",
-            next="restore or retrain it",
-        ) from error
 
 
 def load_head(folder: Path, kernels: str, make: Callable[[Manifest, Groups, HeadField, Camera], Made]) -> Made:

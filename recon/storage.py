@@ -7,7 +7,8 @@ range would be seen, and so is what is small. Integers take 32 bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -38,6 +39,31 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ValueError(f"{name} is not finite")
     return tensors
+
+
+def grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Tensors named "group/name", by group and name."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        group, _, key = name.partition("/")
+        groups.setdefault(group, {})[key] = value
+    return groups
+
+
+@contextmanager
+def reading_avatar(folder: Path) -> Iterator[None]:
+    """Whatever a damaged file makes of the readers inside of this, the user gets one line: a StudioError."""
+    try:
+        yield
+    except StudioError:
+        raise
+    except Exception as error:
+        raise StudioError(
+            f"damaged avatar: {folder}",
+            got=repr(error),
+            expected="files as written by studio train",
+            next="restore or retrain it",
+        ) from error
 
 
 def packed(tensors: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:

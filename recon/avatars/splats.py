@@ -15,12 +15,11 @@ from torch import Tensor
 from recon.binding import Binding, Rig
 from recon.corrections import CodeStatistics
 from recon.field import FieldConfig, Gaussians, SplatField
-from recon.storage import load_weights, packed, unpacked
+from recon.storage import grouped, load_weights, packed, reading_avatar, unpacked
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.code_range import CodeRange
 from studio.codes import SPACES, Codes, CodeSpace
-from studio.errors import StudioError
 from studio.folders import Manifest, read_manifest, write_folder
 from studio.heads.model import HeadModel
 from studio.kernels.splat import rasterize_splats
@@ -181,12 +180,9 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
     """Open an avatar folder of this kind. Raises StudioError when it is missing, damaged or of an unknown space."""
     manifest = read_manifest(folder, kind="avatar")
     body = manifest.body
-    try:
+    with reading_avatar(folder):
         space = SPACES[str(manifest.code_space)]
-        groups: dict[str, dict[str, Tensor]] = {}
-        for name, value in unpacked(load_weights(folder / WEIGHTS)).items():
-            group, _, key = name.partition("/")
-            groups.setdefault(group, {})[key] = value
+        groups = grouped(unpacked(load_weights(folder / WEIGHTS)))
         binding = Binding(**groups["binding"])
         statistics = CodeStatistics(**groups["statistics"])
         generator = torch.Generator().manual_seed(0)
@@ -208,12 +204,3 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
             kernels,
             {int(name.removeprefix(_LEVEL)): own for name, own in groups.items() if name.startswith(_LEVEL)},
         )
-    except StudioError:
-        raise
-    except Exception as error:  # whatever a damaged file makes of the readers, the user needs one line
-        raise StudioError(
-            f"damaged avatar: {folder}",
-            got=repr(error),
-            expected="files as written by studio train",
-            next="restore or retrain it",
-        ) from error

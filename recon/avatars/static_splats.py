@@ -12,17 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from recon.storage import load_weights
+from recon.storage import load_weights, reading_avatar
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.code_range import CodeRange, measure_range
 from studio.codes import Codes, CodeSpace, CodeTrack
-from studio.errors import StudioError
 from studio.folders import Manifest, read_manifest, write_folder
 from studio.kernels.splat import rasterize_splats
 from studio.media.images import to_uint8, write_image
@@ -107,18 +105,11 @@ class StaticSplats:
 def load(folder: Path, kernels: str) -> StaticSplats:
     """Open an avatar folder of this kind. Raises StudioError when it is missing or damaged."""
     body = read_manifest(folder, kind="avatar").body
-    try:
+    with reading_avatar(folder):
         tensors = load_weights(folder / _WEIGHTS)
         shown = body["camera"]
         pose = tensors.pop("camera/viewmats"), tensors.pop("camera/Ks")
         camera = Camera(*pose, width=shown["width"], height=shown["height"], ids=tuple(shown["ids"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise StudioError(
-            f"damaged avatar: {folder}",
-            got=repr(error),
-            expected="files as written by studio train",
-            next="restore or retrain it",
-        ) from error
     return StaticSplats(tensors, camera, kernels)
 
 
