@@ -38,7 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Capture:
 
 
 def test_a_held_out_view_is_shown(photos: Capture, tmp_path: Path) -> None:
-    avatar = load_avatar(train_hash_static(photos, replace(CONFIG, iterations=300), tmp_path / "run"))
+    avatar = load_avatar(train_hash_static(photos, replace(CONFIG, iterations=400), tmp_path / "run"))
     metrics = evaluate(avatar, photos, None, "test", tmp_path / "eval")
     assert metrics["regions"]["full"]["psnr"] > 22.0
     output = avatar.render(avatar.camera, avatar.codes)
