@@ -92,6 +92,21 @@ def features_of(samples: np.ndarray) -> np.ndarray:  # [N] at 16 kHz -> [F, SIZE
     return np.concatenate((maker.push(samples), maker.flush()))
 
 
+def raw_features(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [N] at 16 kHz
+    """Log band powers [F, BANDS], log loudness [F], voicing and pitch [F, 2] (octaves above 150 Hz), as they are."""
+    padded = np.pad(np.asarray(samples, dtype=np.float64), MARGIN)
+    if len(samples) == 0:
+        return np.zeros((0, BANDS)), np.zeros(0), np.zeros((0, 2))
+    return _spectra(np.lib.stride_tricks.sliding_window_view(padded, _PITCH_WINDOW)[::HOP])
+
+
+@lru_cache
+def band_frequencies() -> np.ndarray:
+    """Centres [BANDS] of the bands in Hz, equally spaced on the mel scale."""
+    low, high = 2595 * np.log10(1 + np.array([_LOWEST, _HIGHEST]) / 700)
+    return np.asarray(700 * (10 ** (np.linspace(low, high, BANDS + 2)[1:-1] / 2595) - 1))
+
+
 def _spectra(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log band powers [F, BANDS], log loudness [F], voicing and pitch [F, 2] of windows [F, 640]."""
     side = (_PITCH_WINDOW - _WINDOW) // 2

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from reenact.audio.articulation import Strength
 from reenact.audio.capture_adapter import adapter_of
-from reenact.audio.speaking import Speech, speak_codes
+from reenact.audio.speaking import Speech, mono, speak_codes
 from reenact.drivers import Driving
+from reenact.emotion.felt import Felt, felt, with_feeling
 from studio.codes import Codes
 from studio.errors import StudioError
 from studio.folders import content_hash
+from studio.media.audio import Audio
 from studio.media.video_reader import read_audio
+
+_FELT = 600.0  # seconds of sound in which a feeling is looked for
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class AudioDriver:
         jaw: gain of the jaw.
         lips: gain of the lips.
         channel: which channel is the speaker's, from 0; the mean of all when not given.
+        feel: how strongly the feeling that voice and transcript tell shows on the face; 0 only tells it.
+        emotion: a direction in plain words that is shown in its place.
+        baseline: the same speaker, calm: what the voice is compared with; by default it is compared with itself.
+        emotion_model: your own network of emotion (ONNX: [1, N] at 16 kHz to valence and arousal [1, 2]).
     """
 
     source: Path
@@ -50,6 +58,10 @@ class AudioDriver:
     jaw: float = 1.0
     lips: float = 1.0
     channel: int | None = None
+    feel: float = 0.0
+    emotion: str | None = None
+    baseline: Path | None = None
+    emotion_model: Path | None = None
 
     @property
     def relative(self) -> bool:
@@ -66,11 +78,25 @@ class AudioDriver:
         adapter = adapter_of(self.capture, self.track, features=self.features) if self.capture else None
         speech = Speech(self._text(), self.textgrid, self.language, self.aligner, adapter)
         track = speak_codes(sound, speech, self.fps, Strength(self.jaw, self.lips), self.layer, self.channel)
-        used = [item for item in (self.source, self.textgrid, self.features) if item is not None]
+        track = with_feeling(track, self._felt(sound), self.feel, self.emotion)
+        files = (self.source, self.textgrid, self.features, self.baseline, self.emotion_model)
+        used = [item for item in files if item is not None]
         parents = {item.name: content_hash(item) for item in used}
         if self.capture and adapter:
             parents[self.capture.name] = content_hash(self.capture / "manifest.json")
         return Driving(track, sound, parents, rest=Codes.neutral() if self.relative else None)
+
+    def _felt(self, sound: Audio) -> Felt:
+        calm = read_audio(self.baseline) if self.baseline else None
+        if self.baseline and calm is None:
+            raise StudioError(f"{self.baseline} holds no sound", expected="a calm recording of the same speaker")
+        return felt(
+            sound.duration,
+            mono(sound.between(0.0, min(sound.duration, _FELT)), self.channel),
+            self._text(),
+            mono(calm) if calm else None,
+            self.emotion_model,
+        )
 
     def _text(self) -> str | None:
         if self.transcript is None:

@@ -11,6 +11,7 @@ from reenact.audio.espeak import Espeak
 from reenact.audio.features import RATE
 from reenact.audio.speaking import phone_track
 from reenact.drivers import Driving
+from reenact.emotion.felt import felt, with_feeling
 from studio.codes import Codes
 from studio.errors import StudioError
 from studio.folders import content_hash
@@ -29,6 +30,8 @@ class TextDriver:
         fps: frames per second of the codes.
         jaw: gain of the jaw.
         lips: gain of the lips.
+        feel: how strongly the feeling that the words tell shows on the face; 0 only tells it.
+        emotion: a direction in plain words that is shown in its place.
     """
 
     source: Path | None = None
@@ -39,6 +42,8 @@ class TextDriver:
     fps: float = 30.0
     jaw: float = 1.0
     lips: float = 1.0
+    feel: float = 0.0
+    emotion: str | None = None
     relative: ClassVar[bool] = True
 
     def drive(self) -> Driving:
@@ -49,6 +54,8 @@ class TextDriver:
         strength = Strength(self.jaw, self.lips)
         made = f"text, spoken by espeak-ng ({self.voice})"
         track = phone_track(spoken.phones, spoken.audio.duration, self.fps, strength, made, samples)
+        feeling = felt(spoken.audio.duration, words=self._words())
+        track = with_feeling(track, feeling, self.feel, self.emotion)
         parents = {self.source.name: content_hash(self.source)} if self.source else {"text": self._words()[:80]}
         return Driving(track, spoken.audio, parents, rest=Codes.neutral())
 
