@@ -15,6 +15,15 @@ from studio.errors import StudioError
 from studio.media.images import read_image
 
 COLORS = {"black": "#000000", "white": "#ffffff", "grey": "#808080", "green": "#00b140", "blue": "#0047bb"}
+_COLOR = re.compile("#[0-9a-fA-F]{6}")
+
+
+def require_background(choice: str) -> None:
+    """Raise StudioError for a background that is no colour and no file; see ``background``."""
+    if choice != "avatar" and not _COLOR.fullmatch(COLORS.get(choice, choice)) and not Path(choice).is_file():
+        raise StudioError(
+            f"no such background: {choice}", expected=f"avatar, an image file, #rrggbb, {', '.join(COLORS)}"
+        )
 
 
 def background(choice: str, avatar: Avatar, width: int, height: int) -> Tensor:
@@ -33,14 +42,11 @@ def background(choice: str, avatar: Avatar, width: int, height: int) -> Tensor:
     if choice == "avatar":
         own = avatar.background
         return filled(own, width, height) if own is not None else torch.ones(height, width, 3)
+    require_background(choice)
     code = COLORS.get(choice, choice)
-    if re.fullmatch("#[0-9a-fA-F]{6}", code):
+    if _COLOR.fullmatch(code):
         color = torch.tensor([int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)])
         return color.expand(height, width, 3).clone()
-    if not Path(choice).is_file():
-        raise StudioError(
-            f"no such background: {choice}", expected=f"avatar, an image file, #rrggbb, {', '.join(COLORS)}"
-        )
     return filled(torch.from_numpy(read_image(Path(choice)).astype(np.float32) / 255), width, height)
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reenact.drivers import Driver, Driving
-from reenact.render import RenderConfig, render
+from reenact.render import render
+from reenact.render_config import RenderConfig
 from reenact.retarget import RetargetConfig, retarget
 from studio.avatar import Avatar
 from studio.code_guard import guarded
-from studio.folders import Manifest, content_hash, read_manifest
+from studio.folders import content_hash
 from studio.logs import say
+from studio.provenance.claims import avatar_name, origin_of
 
 _TOLD = 3  # channels beyond the avatar that are worth a line; all are in the manifest
 
@@ -79,14 +81,3 @@ def drive_video(
     parents = {avatar_name(avatar_folder): content_hash(avatar_folder), **driving.parents}
     origin = origin_of(avatar_folder)
     return render(avatar, replace(driving, parents=parents), out, config.render, resume=resume, origin=origin)
-
-
-def avatar_name(folder: Path) -> str:
-    """What a video calls the avatar that it was made from."""
-    own = folder.resolve()
-    return f"avatar {own.parent.name if own.name == 'avatar' else own.name}"
-
-
-def origin_of(folder: Path) -> Manifest | None:
-    """The manifest of an avatar folder; None for files of other programs, which say nothing."""
-    return read_manifest(folder, kind="avatar") if folder.is_dir() else None

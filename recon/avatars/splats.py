@@ -48,6 +48,8 @@ class SplatAvatar:
         background: [H, W, 3] what that camera sees behind the person, or None.
         kernels: "auto", "cuda" or "cpu".
         levels: sparser versions, see ``recon.detail``: number of Gaussians -> their own parameters by name [n, …].
+        shape: [V, 3] the person's whole head at rest, all vertices of the head model with shoulders; for meshes only.
+            None in avatars from before it was kept.
     """
 
     head: HeadModel
@@ -60,6 +62,7 @@ class SplatAvatar:
     background: Tensor | None = None
     kernels: str = "auto"
     levels: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    shape: Tensor | None = None
 
     @cached_property
     def rig(self) -> Rig:
@@ -144,6 +147,8 @@ class SplatAvatar:
         }
         if self.background is not None:
             groups["background"] = {"image": torch.from_numpy(to_uint8(self.background.numpy()))}
+        if self.shape is not None:
+            groups["person"] = {"shape": self.shape}
         groups |= {f"{_LEVEL}{count}": dict(values) for count, values in self.levels.items()}
         tensors = {
             f"{g}/{n}": v.detach().cpu().clone().contiguous() for g, group in groups.items() for n, v in group.items()
@@ -203,4 +208,5 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
             background,
             kernels,
             {int(name.removeprefix(_LEVEL)): own for name, own in groups.items() if name.startswith(_LEVEL)},
+            groups.get("person", {}).get("shape"),
         )

@@ -7,17 +7,18 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from studio.avatar import Avatar
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
+from studio.folders import Manifest
 from studio.heads.model import HeadModel
 from studio.media.audio import Audio
 from studio.media.whole_files import require_new_file
+from studio.provenance.claims import MODEL
+from studio.provenance.seal import Claim, seal
 from studio.splats import Splats
-
-STATEMENT = "synthetic media: a head avatar"
 
 
 @runtime_checkable
@@ -38,8 +39,7 @@ class Subject:
         frame: which frame of the track formats without motion show.
         audio: the sound of the motion, its time 0 at the first frame.
         load_head: reads the whole head model that the avatar was made with.
-        consent: what is known of the filmed person's consent.
-        licence: terms of the recording.
+        claim: what the files say of themselves: whose face, whose motion, consent and licence.
     """
 
     avatar: Avatar
@@ -48,8 +48,20 @@ class Subject:
     frame: int = 0
     audio: Audio | None = None
     load_head: Callable[[], HeadModel] | None = field(default=None, compare=False)
-    consent: str = "unknown"
-    licence: str = "unknown"
+    claim: Claim = field(default_factory=lambda: Claim(MODEL))
+
+    @property
+    def note(self) -> dict[str, str]:
+        """The claim in a few words, for places in files that hold texts."""
+        return {"statement": self.claim.statement, "consent": self.claim.consent, "licence": self.claim.licence}
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of a folder that is exported."""
+        claim = self.claim
+        parents = {**claim.avatar, **claim.driven_by}
+        terms: dict[str, Any] = {"licence": claim.licence, "consent": claim.consent, "synthetic": True}
+        return Manifest("export", parents=parents, **terms, body={"statement": claim.statement})
 
     @property
     def codes(self) -> Codes:
@@ -94,7 +106,7 @@ class Exporter(Protocol):
     endings: ClassVar[tuple[str, ...]]
 
     def write(self, subject: Subject, out: Path) -> None:
-        """Write ``out``, which does not exist, whole or not at all.
+        """Write ``out``, which does not exist, whole or not at all; a folder with the subject's manifest.
 
         Raises:
             StudioError: the format cannot hold the subject.
@@ -120,7 +132,7 @@ def exporter_of(out: Path) -> str | None:
 
 
 def export(exporter: Exporter, subject: Subject, out: Path) -> Path:
-    """Write a subject in a format.
+    """Write a subject in a format, and seal it with what it is.
 
     Returns:
         ``out``.
@@ -134,4 +146,5 @@ def export(exporter: Exporter, subject: Subject, out: Path) -> Path:
         raise StudioError("the name does not fit the format", got=out.name, expected=expected)
     require_new_file(out)
     exporter.write(subject, out)
+    seal(out, subject.claim)
     return out

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from reenact.exporters import STATEMENT, Subject
+from reenact.exporters import Subject
 from reenact.mesh.gltf import INDICES, VERTICES, GltfFile
 from reenact.mesh.puppet import Puppet, puppet_of
 from reenact.mesh.skeleton import PARENTS
@@ -58,7 +58,7 @@ def write_glb(path: Path, puppet: Puppet, image: str = "jpg") -> None:
         "asset": {
             "version": "2.0",
             "generator": "head avatar studio",
-            "extras": {"statement": STATEMENT, **puppet.note},
+            "extras": dict(puppet.note),
         },
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import torch
 
-from reenact.exporters import STATEMENT, Subject
+from reenact.exporters import Subject
 from reenact.mesh.puppet import puppet_of
 from studio.media.whole_files import require_new_file, whole_file
+from studio.provenance.seal import seal
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Obj:
         puppet = puppet_of(subject, self.texture, "obj")
         vertices = puppet.head.vertices(torch.zeros(0), subject.codes).numpy()
         faces, faces_uv = puppet.head.faces.numpy() + 1, puppet.head.faces_uv.numpy() + 1
-        lines = [f"# {STATEMENT}", f"mtllib {material.name}", "usemtl head"]
+        lines = [f"# {subject.claim.statement}", f"mtllib {material.name}", "usemtl head"]
         lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices]
         lines += [f"vt {u:.6f} {1 - v:.6f}" for u, v in puppet.head.uvs.numpy()]
         for region, name in enumerate(puppet.head.region_names):
@@ -43,6 +44,7 @@ class Obj:
             ]
         with whole_file(image) as temporary:
             temporary.write_bytes(puppet.texture_file(".png"))
+        seal(image, subject.claim)
         with whole_file(material) as temporary:
             temporary.write_text(f"newmtl head\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {image.name}\n")
         with whole_file(out) as temporary:

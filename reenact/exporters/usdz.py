@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from reenact.exporters import STATEMENT, Subject
+from reenact.exporters import Subject
 from reenact.mesh.puppet import Puppet, puppet_of
 from reenact.mesh.skeleton import PARENTS
 from studio.errors import StudioError
@@ -81,7 +81,7 @@ def _describe(stage: Any, puppet: Puppet) -> None:
     geom.SetStageMetersPerUnit(stage, 1.0)
     root = _pxr("UsdSkel").Root.Define(stage, _ROOT)
     stage.SetDefaultPrim(root.GetPrim())
-    note = {"statement": STATEMENT, "name": puppet.name, **puppet.note}
+    note = {"name": puppet.name, **puppet.note}
     stage.GetRootLayer().customLayerData = note
     if puppet.track is not None:
         stage.SetTimeCodesPerSecond(puppet.track.fps)

@@ -17,11 +17,11 @@ import torch
 from PIL import ImageColor
 
 from recon.avatars.splats import SplatAvatar
-from reenact.exporters import STATEMENT, Subject
+from reenact.exporters import Subject
 from reenact.web.pack import Block, pack
 from studio.code_range import CodeRange
 from studio.errors import StudioError
-from studio.folders import new_folder
+from studio.folders import write_folder
 from studio.media.audio import write_wav
 from studio.rotations import transform_points
 
@@ -62,7 +62,7 @@ class Web:
             header["performance"] = _performance(block, subject)
         header["arrays"] = block.table
         data = base64.b64encode(bytes(block.data)).decode("ascii")
-        with new_folder(out) as folder:
+        with write_folder(out, subject.manifest) as folder:
             text = f'window.AVATAR = {{header: {json.dumps(header, allow_nan=False)}, data: "{data}"}};\n'
             (folder / "avatar.js").write_text(text)
             (folder / "index.html").write_text(page(), encoding="utf-8")
@@ -85,8 +85,8 @@ def _shown(avatar: SplatAvatar, subject: Subject, background: str) -> dict[str, 
     target = transform_points(codes.head_to_world, torch.tensor([_HEAD_CENTER]))[0]
     return {
         "name": subject.name,
-        "note": f"Synthetic media: {subject.name}, a head avatar. Consent: {subject.consent}.",
-        "statement": STATEMENT,
+        "note": f"Synthetic media: {subject.name}, a head avatar. Consent: {subject.claim.consent}.",
+        "statement": subject.claim.statement,
         "background": [value / 255 for value in ImageColor.getrgb(background)[:3]],
         "neutral": codes.vector().tolist(),
         "headToWorld": codes.head_to_world.flatten().tolist(),

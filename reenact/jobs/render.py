@@ -7,28 +7,34 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 
 from recon.forecast import step_work
-from reenact.drive import DriveConfig, avatar_name, drive, origin_of
-from reenact.jobs.shot import Cast, Look, Shot
+from reenact.backgrounds import require_background
+from reenact.drive import DriveConfig, drive
+from reenact.jobs.shot import Cast, Shot
+from reenact.pictures import PICTURE, Film, Layers, picture_folder, write_layers, write_pictures
 from reenact.project.job import stage_project
 from reenact.project.schema import Project, read_project
 from reenact.project.sources import make_source
-from reenact.render import PROVENANCE, RenderConfig, VideoSettings, cameras_of, video_manifest, write_pictures
+from reenact.render import cameras_of, video_manifest
+from reenact.render_config import RenderConfig
 from reenact.retarget import RetargetConfig
 from reenact.timeline import resample
 from studio.building import build
 from studio.errors import StudioError
 from studio.folders import content_hash
-from studio.jobs.results import read_file
+from studio.jobs.results import files_of, read_file
 from studio.jobs.tasks import Guess, Place, Task
-from studio.media.images import decode_image, write_image
+from studio.media.images import decode_image
+from studio.media.video_codecs import is_video
+from studio.provenance.claims import avatar_name, origin_of
 
+Form = Literal["mp4", "mov", "webm", "mkv", "images"]
 _UNKNOWN_GAUSSIANS = 100_000  # what a ray-marched head costs, roughly, for a first guess
 _UNIT = 3e-7  # seconds of a Gaussian's share in a drawn and stored picture (docs/results.md, Jobs); a first guess
 
@@ -44,9 +50,9 @@ class RenderJob:
         relative: see ``DriveConfig``.
         guard: likewise.
         retarget: likewise.
-        render: size, rate, background, cameras, quality.
+        render: size, rate, background, cameras, codec, alpha, passes; a timeline brings its own.
         gaussians: finest level of detail with at most so many.
-        images: a folder of PNG images instead of a video.
+        form: of what is made: a video in this container, or a folder of images.
         kernels: "auto", "cpu" or "cuda".
     """
 
@@ -58,7 +64,7 @@ class RenderJob:
     retarget: RetargetConfig = field(default_factory=RetargetConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     gaussians: int | None = None
-    images: bool = False
+    form: Form = "mp4"
     kernels: str = "auto"
 
     def __post_init__(self) -> None:
@@ -68,13 +74,23 @@ class RenderJob:
             )
         if self.project is not None and self.driver:
             raise StudioError("a render has both a project and a driver", next="put the driver into the project")
-        other = [name for name in ("codec", "timecode", "passes") if getattr(self.render, name)]
-        other += ["images"] if self.render.images != "png" else []
-        if other:
-            got = ", ".join(f"render.{name}" for name in other)
-            raise StudioError("jobs write H.264 videos or PNG images", got=got, next="studio render writes the others")
-        if self.render.alpha and not self.images:
-            raise StudioError("an mp4 cannot hold alpha", expected="images: true", got="render.alpha: true")
+        if self.project is not None and self.render != RenderConfig():
+            raise StudioError("a render has both a project and settings", next="put render into the project")
+
+    def file(self, name: str) -> str:
+        """What the video or folder is called."""
+        return name if self.form == "images" else f"{name}.{self.form}"
+
+
+def require_form(job: RenderJob) -> None:
+    """Raise StudioError when what is asked for cannot be stored in the form that is wanted, or lacks a background."""
+    if job.project is None:
+        render = job.render
+    else:
+        project = project_of(job)
+        render = project.render.within(project.folder)
+    render.require_fit(Path(job.file("render")))
+    require_background(render.background)
 
 
 @dataclass(frozen=True)
@@ -111,7 +127,6 @@ def render_tasks(
         {"job": dict(arguments)},
         tuple(needs),
         kind="codes",
-        amount=extent.frames,
         guess=Guess(2.0 + 0.01 * extent.frames, 8e8, 1e4 + 500 * extent.frames),
         then=functools.partial(_tasks_of_shot, further),
         expected=tuple(further(extent)),
@@ -134,13 +149,12 @@ def _frame_tasks(name: str, arguments: Mapping[str, Any], chunk: int, gpus: int,
         guess = Guess(_UNIT * extent.work * count, 8e8, 1.5 * extent.pixels * count)
         values = {"shot": shot, "first": first, "last": last, "kernels": arguments.get("kernels", "auto")}
         part = f"{name}/frames/{first:06d}-{last - 1:06d}"
-        amount = extent.work * count
-        chunks.append(Task(part, draw_chunk, values, (shot,), kind="draw", amount=amount, gpus=gpus, guess=guess))
+        chunks.append(Task(part, draw_chunk, values, (shot,), kind="draw", gpus=gpus, guess=guess))
     names = [task.name for task in chunks]
     pixels = extent.pixels * extent.frames
-    values = {"shot": shot, "chunks": names, "name": Path(name).name, "images": bool(arguments.get("images", False))}
+    values = {"shot": shot, "chunks": names, "file": build(RenderJob, arguments).file(Path(name).name)}
     guess = Guess(1 + 5e-8 * pixels, 6e8, 0.05 * pixels)
-    video = Task(f"{name}/video", assemble, values, (shot, *names), kind="video", amount=pixels, guess=guess)
+    video = Task(f"{name}/video", assemble, values, (shot, *names), kind="video", guess=guess)
     return [*chunks, video]
 
 
@@ -150,39 +164,42 @@ def compose_shot(arguments: Mapping[str, Any], place: Place) -> None:
     shot = _project_shot(job, place) if job.project is not None else _driven_shot(job)
     shot.save(place.result)
     gaussians = sum(gaussians_of(item.folder, item.gaussians) for item in shot.cast)
-    values = {"frames": len(shot.cameras), "pixels": shot.look.width * shot.look.height, "gaussians": gaussians}
+    values = {"frames": len(shot.cameras), "pixels": shot.film.size[0] * shot.film.size[1], "gaussians": gaussians}
     (place.result / "extent.json").write_text(json.dumps(values))
 
 
 def draw_chunk(arguments: Mapping[str, Any], place: Place) -> None:
-    """Pictures ``first`` up to ``last`` of a shot as PNG files."""
+    """Pictures ``first`` up to ``last`` of a shot, with their passes, as files."""
     shot = Shot.load(place.of(arguments["shot"]))
     first, last = arguments["first"], arguments["last"]
-    for index, image in enumerate(shot.pictures(first, last, arguments["kernels"]), start=first):
-        write_image(place.result / f"{index:06d}.png", image, PROVENANCE)
+    for index, layers in enumerate(shot.pictures(first, last, arguments["kernels"]), start=first):
+        write_layers(place.result, f"{index:06d}", layers, shot.config)
 
 
 def assemble(arguments: Mapping[str, Any], place: Place) -> None:
     """The video with its sound, or the folder of images, from chunks whose content is verified."""
-    shot = Shot.load(place.of(arguments["shot"]))
-    look = shot.look
-    ending = "" if arguments["images"] else ".mp4"
-    video = VideoSettings(look.fps, (look.width, look.height), shot.voice, look.quality)
-    images = _verified(place, arguments["chunks"])
-    write_pictures(place.result / f"{arguments['name']}{ending}", images, len(shot.cameras), video, shot.manifest)
+    shot, out = Shot.load(place.of(arguments["shot"])), place.result / arguments["file"]
+    chunks = [place.of(name) for name in arguments["chunks"]]
+    if is_video(out):
+        pictures = _decoded(chunks)
+        write_pictures(out, pictures, len(shot.cameras), shot.film, shot.config, shot.manifest)
+        return
+    with picture_folder(out, shot.film, shot.manifest) as temporary:
+        for chunk in chunks:
+            for name in files_of(chunk):
+                (temporary / name).parent.mkdir(exist_ok=True)
+                (temporary / name).write_bytes(read_file(chunk, name))
 
 
-def _verified(place: Place, chunks: Sequence[str]) -> Iterator[np.ndarray]:
+def _decoded(chunks: Sequence[Path]) -> Iterator[Layers]:
     """The pictures of chunks in order, each as it was drawn."""
     for chunk in chunks:
-        folder = place.of(chunk)
-        for path in sorted(folder.glob("*.png")):
-            data = np.frombuffer(read_file(folder, path.name), np.uint8)
-            image = decode_image(data, cv2.IMREAD_UNCHANGED)
+        for name in files_of(chunk):
+            image = decode_image(np.frombuffer(read_file(chunk, name), np.uint8), cv2.IMREAD_UNCHANGED)
             if image is None:
-                raise StudioError(f"damaged picture: {path}", next="studio jobs resume")
+                raise StudioError(f"damaged picture: {chunk / name}", next="studio jobs resume")
             order = cv2.COLOR_BGRA2RGBA if image.shape[-1] == 4 else cv2.COLOR_BGR2RGB
-            yield cv2.cvtColor(image, order)
+            yield {PICTURE: cv2.cvtColor(image, order)}
 
 
 def _project_shot(job: RenderJob, place: Place) -> Shot:
@@ -194,8 +211,9 @@ def _project_shot(job: RenderJob, place: Place) -> Shot:
     ]
     tracks = [_track(actor.codes, project.fps) for actor in staging.actors]
     stages = torch.stack([actor.stage for actor in staging.actors])
-    look = _look(staging.config, staging.cameras.width, staging.cameras.height, project.fps)
-    return Shot(tuple(cast), tuple(tracks), stages, staging.cameras, look, staging.voice, staging.manifest)
+    size, config = (staging.cameras.width, staging.cameras.height), staging.config
+    film = Film(project.fps, size, staging.voice, config.timecode)
+    return Shot(tuple(cast), tuple(tracks), stages, staging.cameras, film, config, staging.manifest)
 
 
 def project_of(job: RenderJob) -> Project:
@@ -224,10 +242,11 @@ def _driven_shot(job: RenderJob) -> Shot:
     cast = _cast(job.avatar, job.gaussians)
     driving = replace(driving, parents={avatar_name(job.avatar): cast.hash, **driving.parents})
     cameras = cameras_of(avatar, driving.track, None, job.render)
-    look = _look(job.render, cameras.width, cameras.height, driving.track.fps)
+    timecode = job.render.timecode or driving.timecode
+    film = Film(driving.track.fps, (cameras.width, cameras.height), driving.audio, timecode)
     manifest = video_manifest(avatar, driving, cameras, job.render, origin_of(job.avatar))
     track = _track(driving.track.codes, driving.track.fps)
-    return Shot((cast,), (track,), torch.eye(4)[None], cameras, look, driving.audio, manifest)
+    return Shot((cast,), (track,), torch.eye(4)[None], cameras, film, job.render, manifest)
 
 
 def _cast(folder: Path, gaussians: int | None) -> Cast:
@@ -238,10 +257,6 @@ def _track(codes: Any, fps: float) -> Any:
     from studio.codes import CodeTrack
 
     return CodeTrack(codes, fps, torch.ones(codes.batch, dtype=torch.bool))
-
-
-def _look(config: RenderConfig, width: int, height: int, fps: float) -> Look:
-    return Look(width, height, fps, config.background, config.alpha, config.watermark, config.quality)
 
 
 def gaussians_of(folder: Path, most: int | None) -> int:

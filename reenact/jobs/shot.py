@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ import numpy as np
 import torch
 
 from reenact.backgrounds import background
+from reenact.camera_paths import CameraPathConfig
+from reenact.pictures import Film, Layers
 from reenact.project.job import develop
 from reenact.project.scene import Actor
-from reenact.render import RenderConfig, drawn
+from reenact.render import drawn
+from reenact.render_config import RenderConfig
 from studio.avatar import Avatar
 from studio.building import build
 from studio.cameras import Camera
@@ -28,7 +32,6 @@ from studio.codes import CodeTrack
 from studio.errors import StudioError
 from studio.folders import Manifest, content_hash, write_json
 from studio.media.audio import Audio
-from studio.media.video_codecs import Quality
 
 _SHOT, _ARRAYS = "shot.json", "shot.npz"
 
@@ -63,29 +66,6 @@ def _loaded(folder: str, gaussians: int | None, digest: str, kernels: str) -> Av
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is common to all pictures.
-
-    Args:
-        width: pixels.
-        height: pixels.
-        fps: frames per second.
-        background: see ``reenact.backgrounds``.
-        alpha: straight alpha instead of a background.
-        watermark: text in the pictures.
-        quality: of the video.
-    """
-
-    width: int
-    height: int
-    fps: float
-    background: str
-    alpha: bool
-    watermark: str
-    quality: Quality
-
-
-@dataclass(frozen=True)
 class Shot:
     """Avatars, codes, places, cameras and sound.
 
@@ -94,8 +74,8 @@ class Shot:
         tracks: [T] each, codes in the avatar's own world.
         stages: [A, 4, 4] from each avatar's world to that of the scene.
         cameras: T.
-        look: of the pictures.
-        voice: the sound, or None.
+        film: rate, size, sound and timecode.
+        config: of the pictures; camera, size and rate are those of ``cameras`` and ``film``.
         manifest: of the video.
     """
 
@@ -103,8 +83,8 @@ class Shot:
     tracks: tuple[CodeTrack, ...]
     stages: torch.Tensor
     cameras: Camera
-    look: Look
-    voice: Audio | None
+    film: Film
+    config: RenderConfig
     manifest: Manifest
 
     def save(self, folder: Path) -> None:
@@ -114,13 +94,15 @@ class Shot:
             "viewmats": self.cameras.viewmats.numpy(),
             "Ks": self.cameras.Ks.numpy(),
         }
-        if self.voice is not None:
-            arrays |= {"samples": self.voice.samples, "rate": np.array(self.voice.rate)}
+        if self.film.audio is not None:
+            arrays |= {"samples": self.film.audio.samples, "rate": np.array(self.film.audio.rate)}
         np.savez_compressed(folder / _ARRAYS, **arrays)
         for index, track in enumerate(self.tracks):
             track.save(folder / "actors" / str(index))
         cast = [{**dataclasses.asdict(item), "folder": str(item.folder)} for item in self.cast]
-        values = {"cast": cast, "look": dataclasses.asdict(self.look), "manifest": dataclasses.asdict(self.manifest)}
+        film = {"fps": self.film.fps, "size": self.film.size, "timecode": self.film.timecode}
+        config = dataclasses.asdict(dataclasses.replace(self.config, camera=CameraPathConfig()))
+        values = {"cast": cast, "film": film, "config": config, "manifest": dataclasses.asdict(self.manifest)}
         write_json(folder / _SHOT, values)
 
     @staticmethod
@@ -130,21 +112,21 @@ class Shot:
             values = json.loads((folder / _SHOT).read_text())
             with np.load(folder / _ARRAYS, allow_pickle=False) as data:
                 arrays = {name: data[name] for name in data.files}
-            look = build(Look, values["look"])
+            config, film = build(RenderConfig, values["config"]), values["film"]
             viewmats, Ks = torch.from_numpy(arrays["viewmats"]), torch.from_numpy(arrays["Ks"])
-            cameras = Camera(viewmats, Ks, look.width, look.height)
+            cameras = Camera(viewmats, Ks, *film["size"])
             voice = Audio(arrays["samples"], int(arrays["rate"])) if "samples" in arrays else None
+            film = Film(film["fps"], tuple(film["size"]), voice, film["timecode"])
             cast = tuple(build(Cast, item) for item in values["cast"])
             manifest = Manifest(**values["manifest"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudioError(f"damaged shot: {folder}", got=repr(error), next="studio jobs resume") from error
         tracks = tuple(CodeTrack.load(folder / "actors" / str(index)) for index in range(len(cast)))
-        return Shot(cast, tracks, torch.from_numpy(arrays["stages"]), cameras, look, voice, manifest)
+        return Shot(cast, tracks, torch.from_numpy(arrays["stages"]), cameras, film, config, manifest)
 
-    def pictures(self, first: int, last: int, kernels: str) -> Any:
-        """The pictures from ``first`` up to ``last``, in order: [H, W, 3 or 4] uint8."""
+    def pictures(self, first: int, last: int, kernels: str) -> Iterator[Layers]:
+        """The pictures from ``first`` up to ``last``, in order, with their passes."""
         avatars = [item.load(kernels) for item in self.cast]
         actors = [Actor(avatar, track.codes, stage) for avatar, track, stage in zip(avatars, self.tracks, self.stages)]
-        behind = background(self.look.background, avatars[0], self.look.width, self.look.height)
-        config = RenderConfig(alpha=self.look.alpha, watermark=self.look.watermark)
-        return drawn(last - first, lambda k: develop(actors, self.cameras[first + k], first + k, behind, config))
+        behind = background(self.config.background, avatars[0], *self.film.size)
+        return drawn(last - first, lambda k: develop(actors, self.cameras[first + k], first + k, behind, self.config))

@@ -28,7 +28,7 @@ class Puppet:
         head: without identity parameters, every triangle with uvs of its own.
         texture: [S, S, 3] uint8 sRGB.
         track: its motion, or None.
-        note: consent and licence.
+        note: that it is synthetic, consent, licence.
     """
 
     name: str
@@ -95,5 +95,4 @@ def puppet_of(subject: Subject, texture: int, format: str) -> Puppet:
     """
     head = with_all_uvs(whole_head(subject))
     track = None if subject.track is None else subject.motion(format)
-    note = {"consent": subject.consent, "licence": subject.licence}
-    return Puppet(subject.name, head, bake_texture(subject.avatar, head, texture), track, note)
+    return Puppet(subject.name, head, bake_texture(subject.avatar, head, texture), track, subject.note)

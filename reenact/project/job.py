@@ -16,14 +16,15 @@ import torch
 
 from reenact.backgrounds import background
 from reenact.camera_paths import camera_path, fitted
-from reenact.drive import origin_of
 from reenact.drivers import Driving
 from reenact.drivers.track import TrackDriver
+from reenact.pictures import PICTURE, Film, Layers, developer, write_pictures
 from reenact.project.compose import Played, compose, play, require_frames
 from reenact.project.scene import Actor, keyed_cameras, render_scene, scene_camera, staged
 from reenact.project.schema import Character, Project, read_project
 from reenact.project.sources import SourceCache
-from reenact.render import PROVENANCE, RenderConfig, VideoSettings, developer, drawn, write_pictures
+from reenact.render import drawn
+from reenact.render_config import RenderConfig
 from reenact.style import Style, apply_style, learn_style
 from studio.avatar import Avatar
 from studio.cameras import Camera
@@ -34,6 +35,8 @@ from studio.folders import Manifest, content_hash
 from studio.logs import say
 from studio.media.audio import Audio
 from studio.media.images import read_image, write_image
+from studio.media.whole_files import whole_file
+from studio.provenance.claims import RENDERED, origin_of
 
 Look = Literal["preview", "final"]
 _PREVIEW_SIDE = 256  # pixels, the longer side of a preview
@@ -111,7 +114,7 @@ def render_project(
     cache: Path | None = None,
     load: Callable[[Path, str, int | None], Avatar] | None = None,
 ) -> Rendered:
-    """Render a project to ``out``, an .mp4 or a folder of PNG images.
+    """Render a project to ``out``, a video or a folder of images, as its ``render`` section says.
 
     Args:
         source: the project file, or a project.
@@ -125,6 +128,7 @@ def render_project(
         StudioError: a mistake in the project, a source or avatar that cannot be used, or ``out`` exists.
     """
     project = read_project(source) if isinstance(source, Path) else source
+    project.render.require_fit(out)
     if cache is None:
         name = source.stem if isinstance(source, Path) else "project"
         cache = project.folder / f".{name}.cache"
@@ -135,15 +139,21 @@ def render_project(
     stamp = hashlib.sha256(json.dumps([staging.hashes, kernels, look, config.alpha, config.watermark]).encode())
     stamp.update(np.ascontiguousarray(behind.numpy()).tobytes())
 
-    def draw(frame: int) -> np.ndarray:
-        key = _picture_key(stamp, actors, cameras, frame)
-        return pictures.get(key, lambda: develop(actors, cameras[frame], frame, behind, config))
+    kept = config.images == "png" and not (config.alpha or config.passes)  # what a cache of PNG pictures can hold
+
+    def make(frame: int) -> Layers:
+        return develop(actors, cameras[frame], frame, behind, config)
+
+    def draw(frame: int) -> Layers:
+        if not kept:
+            return make(frame)
+        return {PICTURE: pictures.get(_picture_key(stamp, actors, cameras, frame), lambda: make(frame)[PICTURE])}
 
     count = len(cameras)
-    video = VideoSettings(project.fps, (cameras.width, cameras.height), staging.voice, config.quality)
-    write_pictures(out, drawn(count, draw), count, video, staging.manifest)
+    film = Film(project.fps, (cameras.width, cameras.height), staging.voice, config.timecode)
+    write_pictures(out, drawn(count, draw), count, film, config, staging.manifest)
     pictures.prune(_KEPT_BYTES)
-    return Rendered(out, count, pictures.missed, staging.computed)
+    return Rendered(out, count, pictures.missed if kept else count, staging.computed)
 
 
 @dataclass(frozen=True)
@@ -184,7 +194,7 @@ def stage_project(
             say(f"{name}: beyond what the avatar has learned: {'; '.join(map(str, excesses[:3]))}")
     actors, cameras = _stage(project, avatars, made, look)
     hashes = [_avatar_hash(project, name) for name in project.characters]
-    config = replace(project.render, size=None, fps=None)
+    config = replace(project.render.within(project.folder), size=None, fps=None)
     body = {
         "characters": {name: dict(track.provenance) for name, track in made.tracks.items()},
         "beyond": {name: [dataclasses.asdict(item) for item in items] for name, items in made.beyond.items()},
@@ -194,7 +204,7 @@ def stage_project(
     parents = {**made.parents, **{f"avatar {name}": value for name, value in zip(project.characters, hashes)}}
     origins = [origin_of(_folder(project, character)) for character in project.characters.values()]
     licence, consent = (_all_of([getattr(o, name) for o in origins if o]) for name in ("licence", "consent"))
-    body = {"statement": PROVENANCE, **body}
+    body = {"statement": RENDERED, **body}
     manifest = Manifest("video", parents=parents, licence=licence, consent=consent, synthetic=True, body=body)
     return Staging(actors, cameras, config, made.voice, hashes, made.computed, manifest)
 
@@ -222,10 +232,8 @@ class PictureCache:
                 path.unlink(missing_ok=True)  # ours: damaged
         image = make()
         self.missed += 1
-        if image.shape[-1] == 3:
-            temporary = path.with_name(f".{os.getpid()}.{path.name}")
+        with whole_file(path) as temporary:
             write_image(temporary, image)
-            temporary.replace(path)
         return image
 
     def prune(self, most: int) -> None:
@@ -314,7 +322,8 @@ def _stage(project: Project, avatars: Mapping[str, Avatar], made: Composed, look
     if project.cameras:
         cameras = keyed_cameras(project.cameras, start, target, frames, project.fps)
     else:
-        cameras = camera_path(project.render.camera, start, target, frames, project.fps)
+        path = project.render.within(project.folder).camera
+        cameras = camera_path(path, start, target, frames, project.fps)
     size = project.render.size or (cameras.width, cameras.height)
     if look == "preview":
         scale = min(1.0, _PREVIEW_SIDE / max(size))
@@ -333,6 +342,6 @@ def _picture_key(stamp: Any, actors: list[Actor], cameras: Camera, frame: int) -
     return str(digest.hexdigest()[:32])
 
 
-def develop(actors: list[Actor], camera: Camera, frame: int, behind: torch.Tensor, config: RenderConfig) -> np.ndarray:
-    """A picture of the scene: [H, W, 3] uint8 over a background, or [H, W, 4] with straight alpha."""
+def develop(actors: list[Actor], camera: Camera, frame: int, behind: torch.Tensor, config: RenderConfig) -> Layers:
+    """A picture of the scene and its passes, as they are stored."""
     return developer(behind, config)(render_scene(actors, camera, frame))

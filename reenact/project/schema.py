@@ -9,7 +9,7 @@ from typing import Any
 
 from reenact.project.channels import CHANNELS
 from reenact.project.handover import Missing
-from reenact.render import RenderConfig
+from reenact.render_config import RenderConfig
 from reenact.retarget import RetargetConfig
 from studio.building import build
 from studio.codes import ARKIT52

@@ -70,7 +70,7 @@ def drive_stage(
 ) -> Path:
     """Drive the avatar into ``<name>.mp4`` with the driver's sound; for ``relative`` see ``DriveConfig``."""
     from reenact.drive import DriveConfig, drive_video
-    from reenact.render import RenderConfig
+    from reenact.render_config import RenderConfig
 
     settings = DriveConfig(relative=relative, render=config.build(RenderConfig, "render"))
     out = chain.out / f"{name}.mp4"

@@ -1,7 +1,7 @@
 """What tasks take on this machine, learned from every task that was done, and what a job will take.
 
-Seconds, memory and bytes on disk per amount of work, by kind of task. A process's first task waits for imports and
-kernels; that is kept apart. Until a kind was seen, the task's own guess counts.
+By kind of task it is kept what tasks took and what had been guessed, whose ratio corrects the next guess. A process's
+first task waits for imports and kernels; that is kept apart. Until a kind was seen, the guess itself counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from studio.jobs.tasks import Task
 from studio.machine import processor
 
 _KEPT = 100  # observations of a kind
-_NEAREST = 9  # of them, by amount of work and then the latest, tell what a task takes
+_NEAREST = 9  # of them, by what was guessed and then the latest, tell what a task takes
 _STARTS = 2.0  # seconds of a process's start, until that was measured
 
 
@@ -88,40 +88,44 @@ class Costs:
                 data = self._read()
                 kinds = data.setdefault(self._machine, {})
                 for task, took in seen:
-                    row = [task.amount, *(took.get(name) for name in ("seconds", "memory", "bytes", "threads"))]
+                    row = {name: took.get(name) for name in ("seconds", "memory", "bytes", "threads", "fresh")}
                     known = kinds.setdefault(task.kind, [])
-                    known.append([*row, bool(took.get("fresh"))])
+                    known.append({**row, "guess": task.guess.seconds, "guess_bytes": task.guess.disk})
                     del known[:-_KEPT]
                 write_json(self.path, data)
             self._kinds = kinds
 
     def estimate(self, task: Task) -> Estimate:
         """What a task will take in a process that is warm."""
-        rows = self._near(task)
+        rows, guess = self._near(task), task.guess
         if not rows:
-            guess = task.guess
             return Estimate(guess.seconds / max(task.threads, 1), guess.memory, guess.disk, False)
-        warm = [row for row in rows if not row[5]] or rows
-        seconds = median(_scaled(row, task, row[1]) for row in warm)
-        if warm is rows:  # only first tasks of processes are known: their start is in it
-            seconds = max(seconds - self.start, 0.3 * seconds)
-        memory = max((row[2] for row in rows if row[2]), default=task.guess.memory)
-        return Estimate(seconds, memory, median(_scaled(row, task, row[3]) for row in rows), True)
+        warm = [row for row in rows if not row["fresh"]]
+        # Where only first tasks of processes are known, their start is in it.
+        taken = [(row, row["seconds"]) for row in warm] or [(row, self._warmed(row["seconds"])) for row in rows]
+        seconds = guess.seconds * median(took / row["guess"] for row, took in taken)
+        disk = guess.disk * median(row["bytes"] / row["guess_bytes"] for row in rows)
+        memory = max((row["memory"] for row in rows if row["memory"]), default=guess.memory)
+        return Estimate(seconds, memory, disk, True)
 
-    def _near(self, task: Task) -> list[Any]:
-        known = self._kinds.get(task.kind, [])
-        latest = known[::-1]
-        same = [row for row in latest if row[4] == task.threads] or latest
-        return sorted(same, key=lambda row: abs(math.log((row[0] or 1e-9) / (task.amount or 1e-9))))[:_NEAREST]
+    def _near(self, task: Task) -> list[dict[str, Any]]:
+        """The records of the task's kind that are most like it."""
+        latest = self._kinds.get(task.kind, [])[::-1]
+        same = [row for row in latest if row["threads"] == task.threads] or latest
+        return sorted(same, key=lambda row: abs(math.log(row["guess"] / task.guess.seconds)))[:_NEAREST]
+
+    def _warmed(self, seconds: float) -> float:
+        return max(seconds - self.start, 0.3 * seconds)
 
     @property
     def start(self) -> float:
         """Seconds by which a process's first task is slower."""
         extra = []
         for rows in self._kinds.values():
-            warm = [row[1] / row[0] for row in rows if not row[5] and row[0]]
+            warm = [row["seconds"] / row["guess"] for row in rows if not row["fresh"]]
             if warm:
-                extra += [max(0.0, row[1] - median(warm) * row[0]) for row in rows if row[5]]
+                usual = median(warm)
+                extra += [max(0.0, row["seconds"] - usual * row["guess"]) for row in rows if row["fresh"]]
         return median(extra[-_KEPT:]) if extra else _STARTS
 
 
@@ -165,14 +169,9 @@ def _played(
     return free_at, peak
 
 
-def _scaled(row: Sequence[Any], task: Task, value: float) -> float:
-    """A measured value for the task's amount of work."""
-    return float(value) * (task.amount / row[0] if row[0] else 1.0)
-
-
 def _usual_path() -> Path:
     if named := os.environ.get("STUDIO_COSTS"):
         return Path(named)
     from platformdirs import user_data_path
 
-    return user_data_path("head-avatar-studio") / f"costs-{sys.platform}.json"
+    return user_data_path("head-avatar-studio") / f"costs-2-{sys.platform}.json"  # 2: of the record's form

@@ -83,6 +83,14 @@ def read_result(job: Path, name: str, *, verify: bool = False) -> dict[str, Any]
         return None
 
 
+def files_of(folder: Path) -> list[str]:
+    """The names of a result's files, sorted. Raises StudioError when it is missing or damaged."""
+    try:
+        return sorted(json.loads((folder / DONE).read_text())["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudioError(f"damaged result: {folder}", got=repr(error), next="studio jobs resume") from error
+
+
 def read_file(folder: Path, name: str) -> bytes:
     """A file of a result, whole as it was sealed.
 

@@ -40,7 +40,11 @@ Work = Callable[[Mapping[str, Any], Place], None]
 
 @dataclass(frozen=True)
 class Guess:
-    """Seconds on one core, bytes of memory and bytes on disk."""
+    """Seconds on one core, bytes of memory and bytes on disk, by constants.
+
+    What a kind of task took on a machine is kept in units of the guess, so that a guess must grow with the work as the
+    task does; its scale the machine finds out.
+    """
 
     seconds: float = 1.0
     memory: float = 4e8
@@ -57,10 +61,9 @@ class Task:
         arguments: plain values.
         needs: names of the tasks whose results it reads; they are verified before it starts.
         kind: what it is to the cost model.
-        amount: how much work of that kind.
         threads: cores that it uses.
         gpus: devices that it uses.
-        guess: what it takes where the machine has no record of its kind.
+        guess: what it takes by constants.
         then: further tasks, known only when its result is there; called by the driver with the result's folder.
         expected: what those tasks will be like, for the forecast.
     """
@@ -70,7 +73,6 @@ class Task:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     kind: str = "task"
-    amount: float = 1.0
     threads: int = 1
     gpus: int = 0
     guess: Guess = field(default_factory=lambda: Guess())
@@ -141,4 +143,4 @@ def _limit_threads(count: int) -> None:
 
 def described(task: Task) -> dict[str, Any]:
     """A task for the plan on disk, which is for people: nothing of it is run."""
-    return {name: getattr(task, name) for name in ("name", "needs", "kind", "amount", "threads", "gpus")}
+    return {name: getattr(task, name) for name in ("name", "needs", "kind", "threads", "gpus")}

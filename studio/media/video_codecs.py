@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,10 +84,18 @@ CONTAINERS: Mapping[str, tuple[tuple[CodecName, ...], str]] = {
     ".mkv": (("h264", "h265", "av1", "prores", "vp9"), "libopus"),
 }
 
+_TIMECODE = re.compile(r"\d\d:[0-5]\d:[0-5]\d[:;]\d\d")
+
 
 def is_video(path: Path) -> bool:
     """Whether the ending is that of a video; anything else is a folder of images."""
     return path.suffix.lower() in CONTAINERS
+
+
+def require_timecode(text: str) -> None:
+    """Raise StudioError for what is no timecode of a first frame, HH:MM:SS:FF (; before FF for drop frames)."""
+    if not _TIMECODE.fullmatch(text):
+        raise StudioError("not a timecode", got=text, expected="HH:MM:SS:FF of the first frame")
 
 
 def codec_for(path: Path, codec: CodecName | None, alpha: bool) -> CodecName:

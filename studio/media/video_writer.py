@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -16,13 +15,12 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from studio.errors import StudioError
 from studio.media.audio import Audio
-from studio.media.video_codecs import CODECS, CONTAINERS, CodecName, Quality, codec_for
+from studio.media.video_codecs import CODECS, CONTAINERS, CodecName, Quality, codec_for, require_timecode
 
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".webm": "webm", ".mkv": "matroska"}
 # One rate that every player knows and whose AAC frames (1024 samples, 21 ms) are shorter than a video frame.
 AUDIO_RATE = 48_000
 _AAC_FRAME = 1024
-_TIMECODE = re.compile(r"\d\d:[0-5]\d:[0-5]\d[:;]\d\d")
 
 
 def exact_fps(fps: float | Fraction) -> Fraction:
@@ -80,8 +78,8 @@ class VideoWriter:
         timecode: str | None = None,
     ) -> None:
         self.codec, self._alpha = codec_for(path, codec, alpha), alpha
-        if timecode is not None and not _TIMECODE.fullmatch(timecode):
-            raise StudioError("not a timecode", got=timecode, expected="HH:MM:SS:FF of the first frame")
+        if timecode is not None:
+            require_timecode(timecode)
         if min(size) < 2:
             raise StudioError(f"cannot write the video {path}", got=f"size {size}", expected="at least 2 x 2 pixels")
         self.path, self.fps, self.size, self.frames = path, exact_fps(fps), size, 0

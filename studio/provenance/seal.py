@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from cryptography import x509
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from studio import __version__
 from studio.errors import StudioError
-from studio.folders import MANIFEST, write_json
+from studio.folders import MANIFEST, content_hash, read_manifest, write_json
 from studio.provenance.identity import common_name, fingerprint, identity
 
 NOTE = ".provenance.json"  # after the name of the file
@@ -29,6 +30,7 @@ _LABEL = "org.head-avatar-studio.synthetic"
 _SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _EMBEDDED = (".mp4", ".mov", ".png", ".jpg", ".jpeg", ".webp")
 _MOST_NOTE = 1_000_000  # bytes
+_DEEPEST = 3  # folders above a file in which its sealed manifest may lie
 State = Literal["intact", "changed", "unsigned"]
 
 
@@ -82,17 +84,60 @@ def seal(path: Path, claim: Claim) -> None:
     write_json(note, {**said, **signed})
 
 
+def sealed(data: bytes, ending: str, claim: Claim) -> bytes:
+    """A picture or video with the claim inside, for what is sent and not stored; as it was where nothing can do that.
+
+    Args:
+        data: the whole file.
+        ending: of its name, such as ".png".
+        claim: what it says of itself.
+    """
+    with TemporaryDirectory(prefix="seal") as folder:
+        path = Path(folder) / f"file{ending}"
+        path.write_bytes(data)
+        return path.read_bytes() if _embed(path, claim) else data
+
+
 def verify(path: Path) -> Verdict:
-    """What a file or folder says of itself, and whether that holds. Raises StudioError when there is no such file."""
+    """What a file or folder says of itself, and whether that holds. Raises StudioError when there is no such file.
+
+    A folder holds when every file of its manifest does and no other is there; a file in a sealed folder by that
+    folder's manifest.
+    """
     if not path.exists():
         raise StudioError(f"no such file: {path}", next="check the path")
     found = _embedded(path) if path.is_file() and path.suffix.lower() in _EMBEDDED else None
     if found is not None:
         return found
     target, note = _note_of(path)
-    if not note.is_file() or not target.is_file():
-        return Verdict("unsigned", detail="no C2PA manifest that can be read here, and no signed note beside it")
-    return _of_note(target, note)
+    if note.is_file() and target.is_file():
+        verdict = _of_note(target, note)
+        return _of_files(verdict, path, None) if path.is_dir() else verdict
+    for folder in path.resolve().parents[:_DEEPEST]:
+        target, note = _note_of(folder)
+        if path.is_file() and note.is_file() and target.is_file():
+            return _of_files(_of_note(target, note), folder, path.resolve().relative_to(folder).as_posix())
+    return Verdict("unsigned", detail="no C2PA manifest that can be read here, and no signed note beside it")
+
+
+def _of_files(verdict: Verdict, folder: Path, name: str | None) -> Verdict:
+    """The verdict on a folder's manifest, carried over to one of its files, or to all."""
+    if verdict.state != "intact":
+        return verdict
+    try:
+        files = read_manifest(folder, kind=None, verify=name is None).files
+    except StudioError as error:
+        return replace(verdict, state="changed", detail=error.what)
+    if name is None:
+        own = {MANIFEST, MANIFEST + NOTE}
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - own
+        added = sorted(there - files.keys())
+        return replace(verdict, state="changed", detail=f"{added[0]} was added") if added else verdict
+    if name not in files:
+        return Verdict("unsigned", detail="the manifest of its folder does not list it")
+    if content_hash(folder / name) != files[name]:
+        return replace(verdict, state="changed", detail=f"{name} is not what was signed")
+    return verdict
 
 
 def _note_of(path: Path) -> tuple[Path, Path]:

@@ -17,7 +17,8 @@ from recon.train import train
 from recon.train_config import TrainConfig
 from reenact.drive import DriveConfig, drive
 from reenact.drivers import Driving
-from reenact.render import RenderConfig, render
+from reenact.render import render
+from reenact.render_config import RenderConfig
 from studio.codes import Codes, CodeTrack
 from tests.recon.ball import ball_head, ball_track, write_ball_capture
 

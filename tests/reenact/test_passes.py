@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from reenact.drivers import Driving
-from reenact.render import RenderConfig, render
+from reenact.render import render
+from reenact.render_config import RenderConfig
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.media.depth import read_depth

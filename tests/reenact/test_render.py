@@ -16,7 +16,9 @@ import torch
 from reenact.backgrounds import background
 from reenact.camera_paths import CameraPathConfig, repeated
 from reenact.drivers import Driving
-from reenact.render import RenderConfig, render, render_frames, watermarked
+from reenact.pictures import watermarked
+from reenact.render import render, render_frames
+from reenact.render_config import RenderConfig
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.codes import ARKIT52, Codes, CodeSpace, CodeTrack

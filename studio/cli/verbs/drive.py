@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run(config: Config) -> None:
     """Drive the avatar and render it."""
     from reenact.drive import DriveConfig, drive_video
-    from reenact.render import RenderConfig
+    from reenact.render_config import RenderConfig
     from reenact.retarget import RetargetConfig
 
     avatar, driver = config.path("avatar"), config.group("driver")

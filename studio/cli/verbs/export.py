@@ -12,12 +12,11 @@ from studio.errors import StudioError
 
 if TYPE_CHECKING:
     from recon.avatars.hash_codes import HashCodes
+    from reenact.drivers import Driving
     from reenact.exporters import Subject
     from studio.avatar import Avatar
-    from studio.codes import CodeTrack
     from studio.folders import Manifest
     from studio.heads.model import HeadModel
-    from studio.media.audio import Audio
 
 _CURVES = {".csv": "livelink", ".json": "mediapipe", ".npz": "flame"}
 
@@ -54,10 +53,12 @@ def _export_subject(config: Config, kind: str, out: Path) -> None:
 def _subject(config: Config, out: Path) -> Subject:
     from recon.avatars import load_avatar
     from reenact.exporters import Subject
+    from studio.provenance.claims import MODEL, claim_about
 
     folder = _required(config, "avatar", out)
-    track, audio = _motion(config)
-    manifest, avatar = _provenance(folder), load_avatar(folder, gaussians=config.get("gaussians", int | None))
+    driving = _motion(config)
+    track, audio = (None, None) if driving is None else (driving.track, driving.audio)
+    avatar = load_avatar(folder, gaussians=config.get("gaussians", int | None))
     return Subject(
         avatar,
         folder.resolve().parent.name if folder.name == "avatar" else folder.stem,
@@ -65,8 +66,7 @@ def _subject(config: Config, out: Path) -> Subject:
         config.get("frame", int),
         audio,
         lambda: _head_model(config, avatar),
-        manifest.consent,
-        manifest.licence,
+        claim_about(folder, {} if driving is None else driving.parents, MODEL),
     )
 
 
@@ -82,14 +82,11 @@ def _head_model(config: Config, avatar: Avatar) -> HeadModel:
     return chosen_head(config)
 
 
-def _motion(config: Config) -> tuple[CodeTrack | None, Audio | None]:
+def _motion(config: Config) -> Driving | None:
     from reenact.drivers.track import TrackDriver
 
     path = config.optional_path("track")
-    if path is None:
-        return None, None
-    driving = TrackDriver(path).drive()
-    return driving.track, driving.audio
+    return None if path is None else TrackDriver(path).drive()
 
 
 def _provenance(folder: Path) -> Manifest:
@@ -158,9 +155,9 @@ def _export_curves(config: Config, form: str, out: Path) -> None:
     from reenact.curves import write_curves
 
     _required(config, "track", out)
-    track, _ = _motion(config)
-    assert track is not None
-    write_curves(out, track, form)
+    driving = _motion(config)
+    assert driving is not None
+    write_curves(out, driving.track, form)
 
 
 def _required(config: Config, name: str, out: Path) -> Path:

@@ -15,7 +15,7 @@ from studio.jobs.engines import EngineName
 from studio.logs import say
 
 if TYPE_CHECKING:
-    from studio.cli.jobs.request import Planned
+    from studio.cli.jobs.plan import Planned
     from studio.jobs.engines import Engine
     from studio.jobs.job import Status
 
@@ -52,7 +52,8 @@ def run(config: Config) -> None:
 
 def _begin(config: Config, path: Path, action: Action) -> None:
     """Check a job file, tell what it will take, and run it."""
-    from studio.cli.jobs.request import plan, read_request
+    from studio.cli.jobs.plan import plan
+    from studio.cli.jobs.request import read_request
     from studio.jobs.job import REQUEST, create_job
     from studio.kernels.workers import worker_count
     from studio.machine import processor
@@ -83,7 +84,8 @@ def _begin(config: Config, path: Path, action: Action) -> None:
 
 def _go_on(config: Config, folder: Path) -> None:
     """Continue a job, with the sources that it began with."""
-    from studio.cli.jobs.request import plan, read_request
+    from studio.cli.jobs.plan import plan
+    from studio.cli.jobs.request import read_request
     from studio.jobs.job import REQUEST, require_job, require_same, want
 
     body = require_job(folder).body

@@ -39,7 +39,8 @@ def _still(config: Config) -> None:
 
     from recon.imported import load_splats
     from reenact.drivers import Driving
-    from reenact.render import RenderConfig, render
+    from reenact.render import render
+    from reenact.render_config import RenderConfig
     from studio.codes import Codes, CodeTrack
     from studio.folders import content_hash
 
@@ -68,7 +69,7 @@ def _project(config: Config) -> None:
 def _track(config: Config) -> None:
     from reenact.drive import DriveConfig, drive_video
     from reenact.drivers.track import TrackDriver
-    from reenact.render import RenderConfig
+    from reenact.render_config import RenderConfig
 
     avatar, track = config.path("avatar"), config.path("track")
     out = config.optional_path("out") or default_video(avatar, track)

@@ -6,7 +6,7 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,18 +14,23 @@ import torch
 import trimesh
 
 from recon.avatars import load_avatar
+from recon.binding import compacted, sample_surface
+from recon.bust import has_torso, with_bust
 from recon.train import train
 from recon.train_config import TrainConfig
 from reenact.exporters import Subject, export
 from reenact.exporters.glb import Glb
 from reenact.exporters.obj import Obj
 from reenact.exporters.usdz import Usdz, joint_paths
-from reenact.mesh.person import whole_head
+from reenact.mesh.person import matched, whole_head
 from reenact.mesh.puppet import puppet_of
 from reenact.mesh.surface import surface_of, with_all_uvs
 from studio.codes import ARKIT52, CodeTrack
 from studio.errors import StudioError
 from studio.heads import load_head
+from studio.heads.personal import with_offsets
+from studio.provenance.claims import MODEL
+from studio.provenance.seal import Claim, verify
 from studio.rotations import axis_angle_to_matrix, rigid
 from tests.node import node_package, run_node
 from tests.recon.ball import ball_head, ball_track, write_ball_capture
@@ -53,7 +58,8 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
         head_to_world=rigid(axis_angle_to_matrix(turns(3)), turns(3)),
     )
     codes = codes.with_channels(eyeLookOutLeft=0.5, eyeLookDownRight=0.25)
-    return Subject(load_avatar(run), "ball", replace(track, codes=codes), load_head=ball_head, consent="nobody")
+    claim = Claim(MODEL, consent="nobody")
+    return Subject(load_avatar(run), "ball", replace(track, codes=codes), load_head=ball_head, claim=claim)
 
 
 def _truth(subject: Subject, index: int) -> np.ndarray:
@@ -63,14 +69,41 @@ def _truth(subject: Subject, index: int) -> np.ndarray:
 
 
 def test_the_whole_head_is_found_again(subject: Subject) -> None:
-    assert torch.allclose(
-        whole_head(subject).template[: len(ball_head().template)],
-        ball_head().with_identity(torch.tensor([0.3])).template,
-        atol=1e-6,
-    )
+    truth = ball_head().with_identity(torch.tensor([0.3])).template
+    for avatar in (subject.avatar, replace(cast(Any, subject.avatar), shape=None)):
+        found = whole_head(replace(subject, avatar=avatar)).template[: len(truth)]
+        torch.testing.assert_close(found, truth, atol=1e-6, rtol=0)
     other = replace(subject, load_head=lambda: load_head("procedural"))
     with pytest.raises(StudioError, match="another head model; got procedural; expected ball"):
         whole_head(other)
+
+
+def test_a_face_that_the_model_cannot_say_is_found_again(subject: Subject) -> None:
+    """Landmarks that a track moved off the model; and of an avatar that did not keep its whole shape, what it has."""
+    model = load_head("procedural")
+    identity = torch.linspace(-1.5, 1.5, model.num_identity)
+    alone = model.with_identity(identity)
+    places = alone.landmarks(alone.template)
+    offsets = 0.003 * torch.sin(40 * places)  # smooth over the face, up to 3 mm
+    truth = with_offsets(alone, offsets)
+    truth = truth if has_torso(truth) else with_bust(truth)
+    assert float((truth.template[: len(alone.template)] - alone.template).norm(dim=-1).max()) > 0.002
+    placed = sample_surface(truth, torch.ones(len(truth.faces)), 6000, torch.Generator().manual_seed(0))
+    small, _ = compacted(truth, placed)
+    avatar: Any = replace(subject.avatar, head=small, head_hash=model.hash, shape=truth.template)
+    torch.testing.assert_close(
+        whole_head(replace(subject, avatar=avatar, load_head=lambda: model)).template, truth.template
+    )
+    before = replace(subject, avatar=replace(avatar, shape=None), load_head=lambda: model)
+    found = whole_head(before)
+    kept, index = matched(small, found)
+    assert len(kept) > 0.4 * len(small.template)
+    torch.testing.assert_close(small.template[kept], truth.template[index])  # none is taken for another
+    torch.testing.assert_close(found.template[index], truth.template[index])
+    face = torch.unique(truth.faces[truth.region_faces("face")])
+    off = (found.template - truth.template)[face].norm(dim=-1)
+    assert float(off.mean()) < 2e-4
+    torch.testing.assert_close(found.joint_positions, truth.joint_positions)
 
 
 def test_shoulders_get_a_place_of_their_own_in_the_texture(subject: Subject) -> None:
@@ -186,6 +219,7 @@ def test_gltf_has_the_names_and_times(subject: Subject, glb: Path) -> None:
     moved = gltf.values(jaw["POSITION"] if isinstance(jaw, dict) else jaw.POSITION)
     assert moved[:, 1].min() == np.float32(-0.03)
     assert gltf.file.asset.extras["consent"] == "nobody"
+    assert (verify(glb).state, verify(glb).claim) == ("intact", subject.claim)
 
 
 def test_khronos_finds_no_fault(glb: Path, subject: Subject, tmp_path: Path) -> None:

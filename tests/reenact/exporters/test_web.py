@@ -25,6 +25,8 @@ from studio.cameras import Camera
 from studio.codes import Codes
 from studio.errors import StudioError
 from studio.media.audio import Audio
+from studio.provenance.claims import MODEL
+from studio.provenance.seal import Claim, verify
 from studio.rotations import axis_angle_to_matrix, rigid
 from tests.recon.ball import ball_head, ball_track, write_ball_capture
 
@@ -44,7 +46,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
         avatar.learned.quats.copy_(torch.randn(avatar.learned.quats.shape, generator=random))
         avatar.learned.log_scales.add_(0.3 * torch.randn(avatar.learned.log_scales.shape, generator=random))
     sound = Audio(np.zeros((int(0.32 * 16_000), 1), np.float32), 16_000)
-    return Subject(avatar, "ball <b>", ball_track(), audio=sound, consent="nobody was filmed")
+    return Subject(avatar, "ball <b>", ball_track(), audio=sound, claim=Claim(MODEL, consent="nobody was filmed"))
 
 
 @pytest.fixture(scope="module")
@@ -179,13 +181,23 @@ def test_it_opens_from_a_disk_and_says_what_is_missing(chromium: Any, folder: Pa
 
 
 def test_fifty_thousand_gaussians_stay_small(subject: Subject, folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == ["avatar.js", "index.html", "sound.wav"]
+    assert {path.name for path in folder.iterdir()} >= {"avatar.js", "index.html", "sound.wav"}
     avatar: Any = subject.avatar
     block, numbers = pack(avatar)
     sizes = {"f4": 4, "u4": 4, "u2": 2, "i2": 2, "u1": 1}
     own = ("corners", "bary", "part", "offsets", "quats", "logScales", "opacityLogits", "colors", "basisCodes")
     each = sum(sizes[block.table[name]["kind"]] * block.table[name]["length"] for name in own) / numbers["gaussians"]
     assert each * 50_000 * 4 / 3 < 15e6  # as base64; a head's mesh adds some 3 MB
+
+
+def test_the_folder_is_sealed(folder: Path, tmp_path: Path) -> None:
+    found = verify(folder)
+    assert (found.state, found.claim) == ("intact", Claim(MODEL, consent="nobody was filmed"))
+    assert verify(folder / "avatar.js").state == "intact"
+    copied = Path(shutil.copytree(folder, tmp_path / "copied"))
+    (copied / "index.html").write_text("something else")
+    assert verify(copied).state == verify(copied / "index.html").state == "changed"
+    assert verify(copied / "avatar.js").state == "intact"
 
 
 def test_what_it_cannot_play_is_refused(subject: Subject, tmp_path: Path) -> None:

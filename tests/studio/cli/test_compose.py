@@ -48,7 +48,7 @@ def room_dataclasses() -> dict[str, type]:
     from recon.train_hash import HashStaticConfig
     from recon.train_hash_codes import HashCodesConfig
     from recon.train_static import StaticConfig
-    from reenact.render import RenderConfig
+    from reenact.render_config import RenderConfig
 
     return {
         "reader/video": IngestConfig,

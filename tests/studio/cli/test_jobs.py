@@ -6,14 +6,18 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 import yaml
 
 from studio.jobs.job import status, want
 from studio.jobs.results import read_log
-from studio.media.video_reader import probe
+from studio.media.video_reader import probe, read_timecode
 from tests.studio.cli.test_bad_input import refused
+
+MADE = {"avatar": "sam", "driver": {"kind": "procedural"}}
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +45,7 @@ def job_file(tmp_path, tiny_demo):
             "evaluate": {"sam": {"run": "sam"}},
         }
         path = tmp_path / "job.yaml"
-        path.write_text(yaml.safe_dump({**values, **changes}))
+        path.write_text(yaml.safe_dump(json.loads(json.dumps({**values, **changes}))))  # without aliases
         return path
 
     return write
@@ -90,6 +94,57 @@ def test_from_a_job_file_to_avatar_video_and_figures(studio, job_file, tmp_path,
     assert studio("jobs", "resume", folder).code == 0
 
 
+def test_every_form_that_a_render_can_have(studio, job_file, tmp_path, tiny_demo):
+    """ProRes and WebM with alpha and timecode, and EXR with passes, are what one process makes."""
+    capture, avatar = tiny_demo / "capture", tiny_demo / "run/avatar"
+    driver = {"kind": "track", "source": str(capture), "split": "all"}
+    project = {"characters": {"sam": {"avatar": str(avatar), "channels": {"all": "talk"}}}, "seconds": 0.2, "fps": 25}
+    project |= {"sources": {"talk": driver}, "render": {"size": [32, 32], "alpha": True, "codec": "vp9"}}
+    (tmp_path / "timeline.yaml").write_text(yaml.safe_dump(project))
+    (tmp_path / "behind.png").write_bytes((avatar / "preview.png").read_bytes())
+    alpha = {"size": [48, 40], "alpha": True}
+    layers = {"images": "exr", "passes": ["depth", "alpha"], "background": "behind.png"}
+    plain = {"avatar": str(avatar), "driver": driver}
+    renders = {
+        "cut": {**plain, "form": "mov", "render": {**alpha, "timecode": "01:00:00:00"}},
+        "line": {"project": "timeline.yaml", "form": "webm"},
+        "layers": {**plain, "form": "images", "render": {"size": [48, 40], **layers}},
+    }
+    folder = tmp_path / "night"
+    outcome = studio("jobs", "run", job_file(reconstruct={}, evaluate={}, render=renders), f"out={folder}")
+    assert outcome.code == 0, outcome.err
+    assert decoded(folder / "render/cut/video/cut.mov") == ("prores", "01:00:00:00")
+    assert decoded(folder / "render/line/video/line.webm")[0] == "libvpx-vp9"
+    made = folder / "render/layers/video/layers"
+    whole = tmp_path / "whole"
+    settings = ["render.size=[48,40]", "render.images=exr", "render.passes=[depth,alpha]"]
+    settings += [f"render.background={tmp_path / 'behind.png'}", f"out={whole}"]
+    assert studio("render", f"avatar={avatar}", f"track={capture}", *settings).code == 0
+
+    def pictures(place: Path) -> dict[str, bytes]:
+        return {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*.exr")}
+
+    assert pictures(made) == pictures(whole)
+    assert len(pictures(made)) == 3 * len(list(made.glob("*.exr"))) > 0
+    assert (made / "audio.wav").read_bytes() == (whole / "audio.wav").read_bytes()
+    for out in (made, folder / "render/cut/video/cut.mov", folder / "render/line/video/line.webm"):
+        assert studio("info", f"file={out}").code == 0
+
+
+def decoded(path: Path) -> tuple[str, str | None]:
+    """The decoder and the timecode of a video whose first picture is clear somewhere and opaque somewhere."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        if stream.codec_context.name == "vp9":  # FFmpeg's own decoder leaves the alpha out
+            decoder: Any = av.CodecContext.create("libvpx-vp9", "r")
+            frame = next(f for packet in container.demux(stream) for f in decoder.decode(packet))
+        else:
+            decoder, frame = stream.codec_context, next(container.decode(video=0))
+    alpha = frame.reformat(format="rgba").to_ndarray()[..., 3]
+    assert alpha.min() < 10 < 245 < alpha.max()
+    return str(decoder.name), read_timecode(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -104,6 +159,12 @@ def test_from_a_job_file_to_avatar_video_and_figures(studio, job_file, tmp_path,
         ({"render": {"talk": {"project": "nowhere.yaml"}}}, ["render talk", "no such project"]),
         ({"render": {"talk": {"avatar": "sam"}}}, ["an avatar and a driver"]),
         ({"render": {"talk": {"avatar": "sam", "driver": {"kind": "trick"}}}}, ["render talk", "unknown driver"]),
+        ({"render": {"talk": {**MADE, "render": {"alpha": True}}}}, ["render talk", "h264 in .mp4 cannot hold alpha"]),
+        ({"render": {"talk": {**MADE, "form": "webm", "render": {"codec": "h264"}}}}, [".webm does not hold this"]),
+        ({"render": {"talk": {**MADE, "form": "images", "render": {"codec": "h264"}}}}, ["has no codec"]),
+        ({"render": {"talk": {**MADE, "render": {"images": "exr"}}}}, ["EXR images need a folder"]),
+        ({"render": {"talk": {**MADE, "render": {"timecode": "1:2"}}}}, ["not a timecode"]),
+        ({"render": {"talk": {**MADE, "render": {"background": "no.png"}}}}, ["no such background"]),
         ({"render": {"talk": {"avatar": "sam", "driver": {"kind": "track", "source": "gone"}}}}, ["no such"]),
     ],
 )

@@ -11,8 +11,8 @@ from studio.jobs.tasks import Guess, Task
 from tests.studio.jobs.work import frames
 
 
-def task(name, amount=10.0, kind="draw", threads=1, needs=(), guess=None):
-    return Task(name, frames, {}, needs, kind, amount, threads, guess=guess or Guess(7.0, 1e9, 1e6))
+def task(name, guess=7.0, kind="draw", threads=1, needs=()):
+    return Task(name, frames, {}, needs, kind, threads, guess=Guess(guess, 1e9, 1e6))
 
 
 def took(seconds, memory=5e8, size=1000, fresh=False, threads=1):
@@ -27,10 +27,12 @@ def test_before_anything_is_known_the_guess_counts():
 
 
 def test_one_task_is_enough_to_know_better_and_the_record_is_kept():
-    Costs().learn([(task("a"), took(4.0)), (task("b", 20.0), took(8.0))])
+    Costs().learn([(task("a"), took(4.0)), (task("b", 14.0), took(8.0, size=3000))])
     costs = Costs()
-    assert costs.estimate(task("c", 30.0)).seconds == pytest.approx(12.0)
-    assert costs.estimate(task("c", 30.0)).disk == pytest.approx(2250)  # the median of 100 and 50 a unit
+    assert costs.estimate(task("c", 21.0)).seconds == pytest.approx(12.0)
+    assert costs.estimate(task("c", 21.0)).disk == pytest.approx(
+        2000
+    )  # the median of 1000 and 3000 for what was guessed
     assert costs.estimate(task("c", kind="other")).seconds == 7.0
 
 

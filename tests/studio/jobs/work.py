@@ -11,7 +11,7 @@ from typing import Any
 
 from studio.errors import StudioError
 from studio.jobs.results import read_file
-from studio.jobs.tasks import Place, Task
+from studio.jobs.tasks import Guess, Place, Task
 
 FRAME = 2_000  # bytes of a "frame"
 
@@ -71,9 +71,9 @@ def chunk_tasks(chunks: int, size: int = 3, seconds: float = 0.0) -> list[Task]:
             frames,
             {"first": index * size, "last": (index + 1) * size, "seconds": seconds},
             kind="frames",
-            amount=size,
+            guess=Guess(size),
         )
         for index in range(chunks)
     ]
     names = [task.name for task in tasks]
-    return [*tasks, Task("video", join, {"chunks": names}, tuple(names), kind="join", amount=chunks * size)]
+    return [*tasks, Task("video", join, {"chunks": names}, tuple(names), kind="join", guess=Guess(chunks * size))]

@@ -14,7 +14,7 @@ from studio.media.images import read_image, write_image
 from studio.media.video_reader import probe, read_frames
 from studio.media.video_writer import VideoWriter
 from studio.provenance.identity import CHAIN, KEY, Identity, identity, make_identity
-from studio.provenance.seal import NOTE, Claim, seal, verify
+from studio.provenance.seal import NOTE, Claim, seal, sealed, verify
 
 CLAIM = Claim("Synthetic media", {"avatar anna": "12ab"}, {"clip": "34cd"}, "given", "CC BY 4.0")
 
@@ -70,11 +70,27 @@ def test_a_sealed_picture(tmp_path, way):
     assert b"tEXtComment\0a comment" in path.read_bytes()
 
 
+def test_what_is_sent_and_not_stored(tmp_path):
+    pytest.importorskip("c2pa", reason="c2pa-python is not installed")
+    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(sealed((tmp_path / "a.png").read_bytes(), ".png", CLAIM))
+    assert verify(tmp_path / "b.png").claim == CLAIM
+    assert sealed(b"ply", ".ply", CLAIM) == b"ply"  # nothing can be put into it
+
+
 def test_a_folder_is_sealed_with_all_that_its_manifest_lists(tmp_path):
     with write_folder(tmp_path / "frames", Manifest("video")) as folder:
-        (folder / "000000.png").write_bytes(b"x")
+        (folder / "000000.bin").write_bytes(b"x")
     seal(tmp_path / "frames", CLAIM)
     assert verify(tmp_path / "frames").state == "intact"
+    assert verify(tmp_path / "frames/000000.bin").claim == CLAIM
+    (tmp_path / "frames/000000.bin").write_bytes(b"y")
+    assert verify(tmp_path / "frames").state == verify(tmp_path / "frames/000000.bin").state == "changed"
+    (tmp_path / "frames/000000.bin").write_bytes(b"x")
+    (tmp_path / "frames/000001.bin").write_bytes(b"x")
+    assert verify(tmp_path / "frames").detail == "000001.bin was added"
+    assert verify(tmp_path / "frames/000001.bin").state == "unsigned"
+    (tmp_path / "frames/000001.bin").unlink()
     manifest = tmp_path / "frames" / "manifest.json"
     manifest.write_text(manifest.read_text().replace("video", "photo"))
     assert verify(tmp_path / "frames").state == "changed"
