@@ -12,7 +12,8 @@ from studio.media.passes import Pass
 from studio.media.video_codecs import CONTAINERS, CodecName, Quality, codec_for, is_video, require_timecode
 
 # Endings of files that are not written; any other name without a video's ending is that of a folder.
-_OTHERS = [".avi", ".flv", ".gif", ".m4v", ".mpeg", ".mpg", ".mxf", ".ogv", ".ts", ".wmv", ".apng", ".bmp", ".exr", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"]
+_VIDEOS = {".avi", ".flv", ".gif", ".m4v", ".mpeg", ".mpg", ".mxf", ".ogv", ".ts", ".wmv"}
+_OTHERS = _VIDEOS | {".apng", ".bmp", ".exr", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
