@@ -216,5 +216,5 @@ def _new_avatar(
     learned = SplatField(binding, interocular(person), statistics.sizes.tolist(), config.model, generator)
     code_range = measure_range(replace(track, codes=track.codes[seen], valid=track.valid[seen]))
     camera = capture.cameras[front_camera(capture, track, selection.cameras)]
-    seen_from = {"camera": camera, "kernels": config.kernels, "shape": person.template}
-    return SplatAvatar(small, head_hash, binding, learned, statistics, code_range, **seen_from)
+    parts = (small, head_hash, binding, learned, statistics, code_range, camera)
+    return SplatAvatar(*parts, kernels=config.kernels, shape=person.template)

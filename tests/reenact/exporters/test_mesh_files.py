@@ -90,7 +90,7 @@ def test_a_face_that_the_model_cannot_say_is_found_again(subject: Subject) -> No
     assert float((truth.template[: len(alone.template)] - alone.template).norm(dim=-1).max()) > 0.002
     placed = sample_surface(truth, torch.ones(len(truth.faces)), 6000, torch.Generator().manual_seed(0))
     small, _ = compacted(truth, placed)
-    avatar: Any = replace(subject.avatar, head=small, head_hash=model.hash, shape=truth.template)
+    avatar = replace(cast(Any, subject.avatar), head=small, head_hash=model.hash, shape=truth.template)
     torch.testing.assert_close(
         whole_head(replace(subject, avatar=avatar, load_head=lambda: model)).template, truth.template
     )
