@@ -29,12 +29,15 @@ from studio.captures import Capture
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.folders import content_hash, require_new
+from studio.heads.model import HeadModel
 from studio.kernels.workers import undivided, worker_count
 from studio.logs import say
 
+_MARGIN = 0.2  # of the face's size: what is seen of the head around its landmarks
+_LEAST_SIDE = 16  # pixels of a head: fewer tell nothing
 _WINDOW = 128  # frames that are held in memory and solved together
 _TYPICAL = 4  # frames that tell how images change with the codes
-_LOOKS = 100.0  # errors of neighbouring pixels repeat: an image counts as so many independent looks
+_LOOKS = 2000.0  # errors of neighbouring pixels repeat: an image counts as so many independent looks
 _EMPHASIS = 3.0  # how much more a pixel of the mouth or the eyes counts
 # How far (standard deviation) codes may be from the landmarks': radians and metres of the head, expression, jaw, neck,
 # shift of the torso in metres, eyes.
@@ -50,7 +53,8 @@ class CodeFitConfig:
 
     Args:
         name: name of the new track within the capture.
-        size: shorter side of the images that are compared, in pixels.
+        size: most pixels along the shorter side of what is compared: the head, cut out of the image. The whole
+            image is compared at half of that.
         steps: of the optimisation, one render with gradient each.
         cameras: at most so many of the training cameras are looked through.
         prior: how firmly codes are held near those they start from; 1 is the usual error of landmarks.
@@ -58,8 +62,8 @@ class CodeFitConfig:
     """
 
     name: str = "fitted_photometric"
-    size: int = 256
-    steps: int = 4
+    size: int = 320
+    steps: int = 5
     cameras: int = 4
     prior: float = 1.0
     smooth: float = 1.0
@@ -147,7 +151,6 @@ class _Fitting:
         self.avatar, self.capture, self.codes, self.config = avatar, capture, track.codes, config
         every = capture.splits["train"].cameras if "train" in capture.splits else range(len(capture.cameras))
         self.views = [every[index] for index in _spread(len(every), config.cameras)]
-        self.cameras = _reduced(capture.cameras[self.views], config.size)
         self.behind = [behind_person(avatar, capture, view) for view in self.views]
         self.anchors = MovingAnchors(avatar.head, avatar.binding, avatar.rig)
         self.landmarks = avatar.head.landmark_submodel()
@@ -162,7 +165,7 @@ class _Fitting:
         states = [(self.read(t), track.codes[t]) for t in typical]
         costs = [photometric_cost(avatar, *state) for state in states]
         self.weight = _LOOKS * len(self.views) / (2 * float(np.mean(costs)) + 1e-9)
-        matrices = [photometric_information(avatar, *state, _DIFFERENCE * spreads) for state in states]
+        matrices = list(self.pool.map(lambda state: self._information(*state, _DIFFERENCE * spreads), states))
         self.information = torch.stack(matrices).mean(0)
 
     def window(self, frames: list[int], last: Codes | None) -> tuple[Codes, np.ndarray]:
@@ -177,29 +180,59 @@ class _Fitting:
         clip.settle(torch.tensor(list(self.pool.map(self._cost, seen, _states(clip.trial)))), self.weight)
         return clip.best, 2 * torch.stack((before, clip.costs)).numpy()
 
-    def _term(self, seen: Seen, codes: Codes) -> tuple[float, Tensor]:
+    def _information(self, seen: Sequence[Seen], codes: Codes, widths: Tensor) -> Tensor:
+        with undivided():
+            return photometric_information(self.avatar, seen, codes, widths)
+
+    def _term(self, seen: Sequence[Seen], codes: Codes) -> tuple[float, Tensor]:
         with undivided():
             return photometric_term(self.avatar, self.anchors, seen, codes)
 
-    def _cost(self, seen: Seen, codes: Codes) -> float:
+    def _cost(self, seen: Sequence[Seen], codes: Codes) -> float:
         with undivided():
             return photometric_cost(self.avatar, seen, codes)
 
-    def read(self, timestep: int) -> Seen:
-        """What the cameras saw."""
-        size, parts = (self.cameras.width, self.cameras.height), []
-        for index, (view, behind) in enumerate(zip(self.views, self.behind)):
-            frame = self.capture.frame(timestep, view)
-            regions = region_masks(self.landmarks, self.codes[timestep], self.cameras[index])
-            weight = 1 + _EMPHASIS * torch.from_numpy(regions["mouth"] | regions["eyes"]).float()
-            background = behind.expand(*frame.image.shape).contiguous().numpy()
-            images = [
-                cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-                for image in (photo_over(frame, behind), background)
-            ]
-            parts.append((torch.from_numpy(images[0]).float() / 255, torch.from_numpy(images[1]), weight))
-        photos, backgrounds, weights = (torch.stack(items) for items in zip(*parts))
-        return Seen(photos, backgrounds, weights, self.cameras)
+    def read(self, timestep: int) -> list[Seen]:
+        """What the cameras saw: the whole images together, then from each the head in detail."""
+        frames = [self.capture.frame(timestep, view) for view in self.views]
+        photos = [photo_over(frame, behind) for frame, behind in zip(frames, self.behind)]
+        size, codes = self.config.size, self.codes[timestep]
+        parts = []
+        for frame, photo, behind in zip(frames, photos, self.behind):
+            whole = behind.expand(*photo.shape).contiguous().numpy()
+            parts.append(self._look(photo, whole, frame.camera, codes, size // 2))
+            left, top, right, bottom = _head_box(self.landmarks, codes, frame.camera)
+            if min(right - left, bottom - top) >= _LEAST_SIDE:
+                camera = frame.camera.cropped(left, top, right - left, bottom - top)
+                box = slice(top, bottom), slice(left, right)
+                parts.append(self._look(photo[box], whole[box], camera, codes, size))
+        return parts
+
+    def _look(self, photo: np.ndarray, behind: np.ndarray, camera: Camera, codes: Codes, side: int) -> Seen:
+        """One image, made smaller where its shorter side has more than ``side`` pixels."""
+        camera = _reduced(camera, side)
+        images = [
+            cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA) for image in (photo, behind)
+        ]
+        regions = region_masks(self.landmarks, codes, camera)
+        weights = 1 + _EMPHASIS * torch.from_numpy(regions["mouth"] | regions["eyes"]).float()
+        return Seen(
+            torch.from_numpy(images[0]).float()[None] / 255, torch.from_numpy(images[1])[None], weights[None], camera
+        )
+
+
+def _head_box(landmarks: HeadModel, codes: Codes, camera: Camera) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom pixel of the face and what is about it, within the image; empty where it is not."""
+    points = landmarks.landmarks(landmarks.vertices(codes.expression.new_zeros(0), codes))[landmarks.landmark_valid]
+    (pixels,), (depth,) = camera.project(points)
+    if not bool((depth > 0).all()):
+        return 0, 0, 0, 0
+    low, high = pixels.amin(0), pixels.amax(0)
+    margin = _MARGIN * float((high - low).max())
+    limit = torch.tensor((camera.width, camera.height))
+    low = torch.minimum((low - margin).floor().clamp(min=0), limit)
+    high = torch.minimum((high + margin).ceil().clamp(min=0), limit)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from recon.binding import Anchors, Binding, Rig
@@ -22,13 +24,15 @@ class MovingAnchors:
     """The anchors of an avatar as a function of codes that may need gradients."""
 
     def __init__(self, head: HeadModel, binding: Binding, rig: Rig) -> None:
-        corners, bary = head.faces[binding.faces], binding.bary[..., None]
+        corners = head.faces[binding.faces]
         self.head, self.rig = head, rig
-        self.rest = (head.template[corners] * bary).sum(1)  # [N, 3]
-        moves = torch.stack([(one[corners] * bary).sum(1) for one in head.expression_basis])  # [E, N, 3]
+        moves = head.expression_basis
         self.moving = (moves.abs().amax(dim=(0, 2)) > 0).nonzero()[:, 0]  # [M]: neither hair nor clothes
         self.moves = moves[:, self.moving].flatten(1)  # [E, 3 M]
-        self.weights = (head.skin_weights[corners] * bary).sum(1)  # [N, J]
+        self.weights = (head.skin_weights[corners] * binding.bary[..., None]).sum(1)  # [N, J]
+        columns = np.repeat(np.arange(len(corners)), 3)
+        entries = (binding.bary.reshape(-1).numpy(), (corners.reshape(-1).numpy(), columns))
+        self.spread = csr_matrix(entries, (len(head.template), len(corners)))  # [V, N]
 
     def __call__(
         self,
@@ -47,11 +51,12 @@ class MovingAnchors:
         """From gradients of origins (``force`` [N, 3]) and frames [N, 4] to those of expression, turns and shifts."""
         # A small rotation δ changes a frame q by ½ (0, δ) q.
         torque = 0.5 * quat_multiply(frame, quats * quats.new_tensor((1, -1, -1, -1)))[:, 1:]
-        blended = (self.weights @ turns.flatten(1)).view(-1, 3, 3)
-        in_rest = (force[:, None] @ blended)[:, 0]
-        rest = self.rest.index_add(0, self.moving, (expression @ self.moves).view(-1, 3))
-        shifts = self.weights.T @ force
-        arms = (self.weights.T @ (force[:, :, None] * rest[:, None]).flatten(1)).view(-1, 3, 3)
+        skin, pull = self.head.skin_weights, torch.from_numpy(self.spread @ force.numpy())  # [V, 3]
+        blended = (skin @ turns.flatten(1)).view(-1, 3, 3)
+        in_rest = (pull[:, None] @ blended)[:, 0]
+        rest = self.head.template.index_add(0, self.moving, (expression @ self.moves).view(-1, 3))
+        shifts = skin.T @ pull
+        arms = (skin.T @ (pull[:, :, None] * rest[:, None]).flatten(1)).view(-1, 3, 3)
         arms = arms - shifts[:, :, None] * self.head.joint_positions[:, None]
         x, y, z = (self.weights.T @ torque).unbind(-1)
         zero = torch.zeros_like(x)

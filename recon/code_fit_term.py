@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recon.avatars.splats import SplatAvatar
 from recon.binding import Anchors
+from recon.field import Gaussians
 from studio.cameras import Camera
 from studio.codes import Codes
 from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid
@@ -43,7 +44,7 @@ def difference(first: Codes, second: Codes) -> Tensor:
 
 @dataclass(frozen=True)
 class Seen:
-    """What C cameras saw at one moment.
+    """What C cameras saw at one moment, or a part of it.
 
     Args:
         photos: [C, H, W, 3] 0..1.
@@ -61,44 +62,50 @@ class Seen:
 def photometric_term(
     avatar: SplatAvatar,
     anchors: Callable[[Codes], Anchors],  # those of the avatar, differentiable
-    seen: Seen,
+    seen: Sequence[Seen],
     codes: Codes,  # no batch
 ) -> tuple[float, Tensor]:
-    """Half the weighted mean squared error of a state, and its gradient [U] by a step."""
+    """Half the weighted mean squared error of a state, every image counting alike, and the gradient [U] by a step."""
     step = torch.zeros(step_size(codes), requires_grad=True)
     state = advanced(codes, step)
     components = avatar.statistics.components(state)
     gaussians = avatar.learned(anchors(state), components, avatar.binding.parts)
-    image = avatar.render_gaussians(seen.camera, gaussians, state.head_to_world).over(seen.behind)
-    cost = _half_error(image, seen)
+    cost = _half_errors(avatar, seen, gaussians, state.head_to_world)
     return float(cost.detach()), torch.autograd.grad(cost, step)[0]
 
 
 @torch.no_grad()
-def photometric_cost(avatar: SplatAvatar, seen: Seen, codes: Codes) -> float:
+def photometric_cost(avatar: SplatAvatar, seen: Sequence[Seen], codes: Codes) -> float:
     """Only the cost of ``photometric_term``."""
-    return float(_half_error(avatar.render(seen.camera, codes).over(seen.behind), seen))
+    return float(_half_errors(avatar, seen, avatar.head_gaussians(codes), codes.head_to_world))
 
 
-def _half_error(image: Tensor, seen: Seen) -> Tensor:
-    return 0.5 * (seen.weights[..., None] * (image - seen.photos).square()).mean()
+def _half_errors(avatar: SplatAvatar, seen: Sequence[Seen], gaussians: Gaussians, head_to_world: Tensor) -> Tensor:
+    total = torch.zeros(())
+    for part in seen:
+        image = avatar.render_gaussians(part.camera, gaussians, head_to_world).over(part.behind)
+        total = total + 0.5 * (part.weights[..., None] * (image - part.photos).square()).mean()
+    return total / len(seen)
 
 
 @torch.no_grad()
 def photometric_information(
     avatar: SplatAvatar,
-    seen: Seen,
+    seen: Sequence[Seen],
     codes: Codes,  # no batch
     widths: Tensor,  # [U] how far each unknown is moved
 ) -> Tensor:
     """Gauss-Newton's matrix [U, U] of the term: products of differences of rendered images."""
-    images = [avatar.render(seen.camera, state).over(seen.behind) for state in _moved(codes, widths)]
-    root = (seen.weights / seen.photos.numel()).sqrt()[..., None]
-    slopes = torch.stack([(root * (image - images[-1])).flatten() for image in images[:-1]]) / widths[:, None]
+    steps = torch.cat((torch.diag(widths), torch.zeros_like(widths[None])))  # the codes as they are come last
+    images = torch.stack([_weighted_images(avatar, seen, advanced(codes, step)) for step in steps])
+    slopes = (images[:-1] - images[-1]) / widths[:, None]
     return slopes @ slopes.T
 
 
-def _moved(codes: Codes, widths: Tensor) -> list[Codes]:
-    """The codes with each unknown moved by itself, then the codes as they are."""
-    steps = torch.cat((torch.diag(widths), torch.zeros_like(widths[None])))
-    return [advanced(codes, step) for step in steps]
+def _weighted_images(avatar: SplatAvatar, seen: Sequence[Seen], codes: Codes) -> Tensor:
+    """[M] the renders of a state; half their squared distance from the photos so weighted is the term."""
+    gaussians, images = avatar.head_gaussians(codes), []
+    for part in seen:
+        image = avatar.render_gaussians(part.camera, gaussians, codes.head_to_world).over(part.behind)
+        images.append(((part.weights / (image.numel() * len(seen))).sqrt()[..., None] * image).flatten())
+    return torch.cat(images)

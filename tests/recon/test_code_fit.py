@@ -76,7 +76,11 @@ def test_the_gradient_is_that_of_the_image(avatar: SplatAvatar, capture: Capture
     codes, behind = track.codes[1], torch.full((2, 48, 48, 3), 0.4)
     other = advanced(codes, 0.02 * torch.randn(step_size(codes), generator=torch.Generator().manual_seed(1)))
     photos = avatar.render(cameras, other).over(behind)
-    seen = Seen(photos, behind, torch.ones(2, 48, 48), cameras)
+    half = cameras.cropped(0, 0, 48, 24)
+    seen = [
+        Seen(photos, behind, torch.ones(2, 48, 48), cameras),
+        Seen(photos[:, :24], behind[:, :24], torch.ones(2, 24, 48), half),
+    ]
     _, gradient = photometric_term(avatar, avatar.rig.anchors, seen, codes)
     for unknown, width in ((1, 3e-3), (3, 3e-4), (4, 3e-4), (POSE + JAW, 3e-3), (POSE + BROW, 3e-3)):
         step = torch.zeros_like(gradient)
