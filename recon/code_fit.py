@@ -37,7 +37,7 @@ _MARGIN = 0.2  # of the face's size: what is seen of the head around its landmar
 _LEAST_SIDE = 16  # pixels of a head: fewer tell nothing
 _WINDOW = 128  # frames that are held in memory and solved together
 _TYPICAL = 4  # frames that tell how images change with the codes
-_LOOKS = 2000.0  # errors of neighbouring pixels repeat: an image counts as so many independent looks
+_ALIKE = 45.0  # pixels whose errors repeat each other: together they are one independent look
 _EMPHASIS = 3.0  # how much more a pixel of the mouth or the eyes counts
 # How far (standard deviation) codes may be from the landmarks': radians and metres of the head, expression, jaw, neck,
 # shift of the torso in metres, eyes.
@@ -164,7 +164,8 @@ class _Fitting:
         typical = [known[index] for index in _spread(len(known), _TYPICAL)]
         states = [(self.read(t), track.codes[t]) for t in typical]
         costs = [photometric_cost(avatar, *state) for state in states]
-        self.weight = _LOOKS * len(self.views) / (2 * float(np.mean(costs)) + 1e-9)
+        looks = sum(part.weights.numel() for part in states[0][0]) / _ALIKE
+        self.weight = looks / (2 * float(np.mean(costs)) + 1e-9)
         matrices = list(self.pool.map(lambda state: self._information(*state, _DIFFERENCE * spreads), states))
         self.information = torch.stack(matrices).mean(0)
 
