@@ -166,8 +166,9 @@ class _Fitting:
         costs = [photometric_cost(avatar, *state) for state in states]
         looks = sum(part.weights.numel() for part in states[0][0]) / _ALIKE
         self.weight = looks / (2 * float(np.mean(costs)) + 1e-9)
-        matrices = list(self.pool.map(lambda state: self._information(*state, _DIFFERENCE * spreads), states))
-        self.information = torch.stack(matrices).mean(0)
+        widths = _DIFFERENCE * spreads
+        matrices = [self.pool.submit(self._information, seen, codes, widths) for seen, codes in states]
+        self.information = torch.stack([matrix.result() for matrix in matrices]).mean(0)
 
     def window(self, frames: list[int], last: Codes | None) -> tuple[Codes, np.ndarray]:
         """Fit frames; ``last`` is the fitted frame before them. Returns codes, and errors before and after [2, n]."""
@@ -194,7 +195,7 @@ class _Fitting:
             return photometric_cost(self.avatar, seen, codes)
 
     def read(self, timestep: int) -> list[Seen]:
-        """What the cameras saw: the whole images together, then from each the head in detail."""
+        """What the cameras saw: from each the whole image, and the head in detail."""
         frames = [self.capture.frame(timestep, view) for view in self.views]
         photos = [photo_over(frame, behind) for frame, behind in zip(frames, self.behind)]
         size, codes = self.config.size, self.codes[timestep]
