@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from recon.head_field import HeadFieldShape
+from recon.run_config import RunConfig
 
 
 @dataclass(frozen=True)
-class HashEnsembleConfig:
-    """How a hash ensemble is trained; names of NeRSemble's code, shares of all steps where it counts steps.
+class HashEnsembleConfig(RunConfig):
+    """How a hash ensemble is trained, besides what all training is told.
+
+    Names are those of NeRSemble's code; where it counts steps these are shares of all steps.
 
     Args:
-        iterations: steps.
         train_num_rays_per_batch: pixels of a step, at most.
         samples: learned from in a step, about: as many pixels are taken as see so many.
         timesteps_per_batch: timesteps that they come from.
@@ -40,14 +42,8 @@ class HashEnsembleConfig:
         cache_megabytes: of images held in memory.
         renew_every: steps after which one timestep in memory gives its place to another.
         field: sizes.
-        split: what to train on.
-        kernels: "auto", "cuda" or "cpu".
-        seed: of everything random.
-        check_every: steps between entries in metrics.jsonl.
-        checkpoint_every: steps between checkpoints.
     """
 
-    iterations: int = 4000
     train_num_rays_per_batch: int = 4096
     samples: int = 49_152
     timesteps_per_batch: int = 4
@@ -88,8 +84,3 @@ class HashEnsembleConfig:
             hidden=32,
         )
     )
-    split: str = "train"
-    kernels: str = "auto"
-    seed: int = 0
-    check_every: int = 500
-    checkpoint_every: int = 1000

@@ -18,6 +18,7 @@ from recon.exposures import Exposures
 from recon.field_session import FieldSession
 from recon.loop import OnStep, fit
 from recon.radiance import FieldShape, RadianceField, pixel_rays
+from recon.run_config import RunConfig
 from recon.sightings import Sightings, sighting_loss
 from studio.cameras import Camera
 from studio.captures import Capture
@@ -26,11 +27,10 @@ from studio.logs import say
 
 
 @dataclass(frozen=True)
-class HashStaticConfig:
-    """How a static radiance field is trained.
+class HashStaticConfig(RunConfig):
+    """How a static radiance field is trained, besides what all training is told.
 
     Args:
-        iterations: steps.
         samples: learned from in a step, about: so many pixels are taken, from all photos, as see so many.
         steps: steps of the marching along the diagonal of the scene's box; four times as many where something is.
         margin: how much larger the box is than that of the triangulated points; without mattes it holds all cameras.
@@ -38,11 +38,6 @@ class HashStaticConfig:
         sighting_weight: of the light coming from where triangulated points are (Deng et al. 2022).
         distortion_weight: pull of what a ray sees into one place (Barron et al. 2022).
         field: sizes of the field.
-        split: what to train on.
-        kernels: "auto", "cuda" or "cpu".
-        seed: of everything random.
-        check_every: steps between entries in metrics.jsonl.
-        checkpoint_every: steps between checkpoints.
     """
 
     iterations: int = 2000
@@ -53,11 +48,6 @@ class HashStaticConfig:
     sighting_weight: float = 0.02
     distortion_weight: float = 1e-3
     field: FieldShape = field(default_factory=FieldShape)
-    split: str = "train"
-    kernels: str = "auto"
-    seed: int = 0
-    check_every: int = 500
-    checkpoint_every: int = 1000
 
 
 _RATE, _DECAY = 1e-2, 0.03  # of all parameters, and what is left of it in the end (Müller et al. 2022)

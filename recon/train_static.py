@@ -18,6 +18,7 @@ from recon.densify import McmcConfig, explore, relocate
 from recon.exposures import Exposures
 from recon.forecast import Outlook, step_work
 from recon.loop import OnStep, fit
+from recon.run_config import RunConfig
 from recon.session import StoredSession
 from recon.states import named, under
 from studio.cameras import Camera
@@ -27,36 +28,24 @@ from studio.logs import say
 
 
 @dataclass(frozen=True)
-class StaticConfig:
-    """How a static scene is trained.
+class StaticConfig(RunConfig):
+    """How a static scene is trained, besides what all training is told; a step sees one photo.
 
     Args:
-        iterations: steps of one photo each.
         sh_degree: 0..3; higher degrees need many views.
         random_points: Gaussians started at random depths, for what no feature was found on.
         levels: (share of the steps, image scale): small images first, since most of the cost is pixels.
         opacity_weight: pull towards transparency, which frees Gaussians for other places (Kheradmand et al. 2024).
         scale_weight: pull towards small ones, per unit of the scene's extent.
         mcmc: budget and relocation.
-        split: what to train on.
-        kernels: "auto", "cuda" or "cpu".
-        seed: of everything random.
-        check_every: steps between entries in metrics.jsonl.
-        checkpoint_every: steps between checkpoints.
     """
 
-    iterations: int = 4000
     sh_degree: int = 0
     random_points: int = 15_000
     levels: tuple[tuple[float, float], ...] = ((0.3, 0.25), (0.6, 0.5), (1.0, 1.0))
     opacity_weight: float = 0.01
     scale_weight: float = 0.01
     mcmc: McmcConfig = field(default_factory=McmcConfig)
-    split: str = "train"
-    kernels: str = "auto"
-    seed: int = 0
-    check_every: int = 500
-    checkpoint_every: int = 1000
 
 
 # Twice those of Kerbl et al. 2023, for a schedule of a few thousand steps instead of 30,000; the rate of the means is
