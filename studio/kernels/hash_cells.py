@@ -13,6 +13,8 @@ from studio.kernels.simd import Array, Vector, Vectors, any_lane, floor, fma, ma
 from studio.kernels.simd_memory import load, load3, store
 
 LEAST = 16  # samples that the kernels take at a time
+BLOCK = CORNERS * LEAST  # rows of a table that those stand for
+BUFFERS = 32
 _CHUNK = 8192  # samples whose features stay in the cache while all levels are added to them
 _FARTHEST = 1e9  # cells; what lies beyond, or is no number, is treated as if it lay there
 
@@ -28,15 +30,15 @@ class Levels(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Eight corners of sixteen samples, for each worker."""
+    """Eight corners of sixteen samples, BUFFERS times for each worker."""
 
-    indices: Array  # [W, 8 * 16] uint32
-    weights: Array  # [W, 8 * 16]
-    dots: Array  # [W, 8 * 16]
+    indices: Array  # [W, BUFFERS * BLOCK] uint32
+    weights: Array  # [W, BUFFERS * BLOCK]
+    dots: Array  # [W, BUFFERS * BLOCK]
 
 
 def make_scratch(workers: int) -> Scratch:
-    shape = (workers, CORNERS * LEAST)
+    shape = (workers, BUFFERS * BLOCK)
     return Scratch(borrow("hash_rows", shape, np.uint32), borrow("hash_weights", shape), borrow("hash_dots", shape))
 
 
@@ -87,6 +89,11 @@ def trilinear_weights(fractions: Vectors, weights: Array) -> None:
 def block_start(block: int, count: int) -> int:
     """First sample of a block of 16; the last block overlaps the one before rather than reach past the end."""
     return min(16 * block, count - 16)
+
+
+@inlined
+def chunk_count(count: int) -> int:
+    return max(count // _CHUNK, 1)
 
 
 @inlined

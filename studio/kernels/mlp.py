@@ -148,10 +148,9 @@ class _Mlp(torch.autograd.Function):
         given = torch.nn.functional.pad(given, (0, missing)) if missing else given
         by_inputs = torch.from_numpy(borrow("mlp_by_inputs", tuple(inputs.shape)))
         matrices, biases = mlp_cpu.backward(
-            _network(parameters, layout), flat(inputs), ctx.activations, flat(given), flat(by_inputs)
+            _network(parameters, layout), flat(inputs), ctx.activations, flat(given), flat(by_inputs), layout.bias
         )
-        parts = [*matrices, *(biases if layout.bias else [])]
-        return by_inputs, torch.cat([torch.from_numpy(part).reshape(-1) for part in parts]), None
+        return by_inputs, torch.cat([torch.from_numpy(part).reshape(-1) for part in (*matrices, *biases)]), None
 
 
 def _network(parameters: Tensor, layout: MlpLayout) -> mlp_cpu.Network:

@@ -72,12 +72,13 @@ def backward(
     activations: np.ndarray,
     given: np.ndarray,  # [B, out] flat
     by_inputs: np.ndarray,  # [B, in] flat, overwritten
+    with_biases: bool,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Gradients to the matrices and to the biases."""
+    """Gradients to the matrices and, if they are wanted, to the biases."""
     workers, widest = worker_count(), int(network.widths.max())
     buffers = borrow("mlp_gradients", (workers, 3, widest * _STEP))
     sums = np.zeros((_GROUPS, network.weights.size), np.float32)
-    bias_sums = np.zeros((_GROUPS, network.biases.size), np.float32)
+    bias_sums = np.zeros((_GROUPS, network.biases.size if with_biases else 0), np.float32)
     counter = np.zeros(1, np.int64)
     run(_backward, workers, counter, network, inputs, activations, given, by_inputs, buffers, sums, bias_sums)
     layers = list(zip(network.widths[:-1], network.widths[1:]))
@@ -85,7 +86,7 @@ def backward(
     for (width, rows), part in zip(layers, np.split(sums.sum(axis=0), network.starts[1:])):
         tiles = part.reshape(rows // OUTER, width // OUTER, OUTER, OUTER)
         matrices.append(tiles.transpose(0, 2, 1, 3).reshape(rows, width))
-    return matrices, np.split(bias_sums.sum(axis=0), network.bias_starts[1:])
+    return matrices, np.split(bias_sums.sum(axis=0), network.bias_starts[1:]) if with_biases else []
 
 
 @inlined
@@ -222,7 +223,7 @@ def _pull_back(
 def _add_weights(
     network: Network, layer: int, given: Array, source: Array, read: int, count: int, sums: Array, bias_sums: Array
 ) -> None:
-    """Add a chunk's given · sourceᵀ to ``sums``, in tiles of 4 × 4, and the sums of ``given`` to ``bias_sums``."""
+    """Add a chunk's given · sourceᵀ to ``sums``, in tiles of 4 × 4, and ``given`` to ``bias_sums`` unless empty."""
     width, rows = network.widths[layer], network.widths[layer + 1]
     vectors, place = (count + 31) // 32 * 2, network.starts[layer]
     for row in range(0, rows, 4):
@@ -230,7 +231,7 @@ def _add_weights(
             products = outer_products(given, row * _STEP, source, read + column * _STEP, _STEP, vectors)
             store(sums, place, load(sums, place) + lane_sums(products))
             place += 16
-    for row in range(rows):
+    for row in range(rows if bias_sums.size > 0 else 0):
         total = broadcast(np.float32(0.0))
         for vector in range(vectors):
             total = total + load(given, row * _STEP + 16 * vector)

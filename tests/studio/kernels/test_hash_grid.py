@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from studio.errors import StudioError
+from studio.kernels import hash_grid_cpu
 from studio.kernels.hash_grid import HashGridLayout, hash_encode, hash_encode_reference
 from tests.studio.kernels.scenes import leaves, relative
 
@@ -200,3 +201,20 @@ def test_tiny_cuda_nn_reads_the_same_parameters():
     expected, exact = _features_and_gradients(hash_encode_reference, leaves(inputs, torch.float64), layout)
     assert relative(found, expected) < 1e-3
     assert max(relative(ours, theirs) for ours, theirs in zip(gradients, exact)) < 1e-2
+
+
+@pytest.mark.parametrize("count", [16, 37, 16_400])
+def test_tables_beyond_the_caches_give_the_same_bits(count, monkeypatch):
+    """Their levels are read one after the other, and gathered elsewhere first."""
+    layout = HashGridLayout.up_to(64, levels=5, log2_size=10)
+    random = torch.Generator().manual_seed(count)
+    positions, table = torch.rand(count, 3, generator=random), layout.initial_table(random).requires_grad_()
+    given, found = torch.randn(count, layout.width, generator=random), []
+    for cached, workers in ((1 << 19, "1"), (0, "1"), (0, "3")):
+        monkeypatch.setattr(hash_grid_cpu, "_CACHED", cached)
+        monkeypatch.setenv("STUDIO_THREADS", workers)
+        features = hash_encode(positions, table, layout)
+        found.append((features.detach(), *torch.autograd.grad(features, table, given)))
+    for features, gradient in found[1:]:
+        assert torch.equal(features, found[0][0])
+        assert torch.equal(gradient, found[0][1])
