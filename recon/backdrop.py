@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from recon.frames import View, Views
 from recon.losses import as_floats, target_over
+from recon.states import rows_at
 from studio.errors import StudioError
 
 Behind = Literal["auto", "learned", "random"]
@@ -44,31 +46,48 @@ class Backdrop(nn.Module):
 
     def _known(self, camera: int) -> Tensor | None:
         image = self._views.capture.background(camera)
-        return None if image is None else torch.from_numpy(image).float() / 255
+        return None if image is None else torch.from_numpy(image).to(self._views.device).float() / 255
 
     def _median(self, camera: int, timesteps: tuple[int, ...]) -> Tensor:
         chosen = np.linspace(0, len(timesteps) - 1, min(_SAMPLES, len(timesteps))).round().astype(int)
         photos = torch.stack([self._views[(timesteps[index], camera)].image for index in chosen])
         return photos.median(dim=0).values.float() / 255
 
-    def forward(self, view: View, step: int) -> tuple[Tensor, Tensor]:
-        """What is behind ([3] or [H, W, 3]) and the photo [H, W, 3] (uint8 or float) at a training step."""
+    def forward(self, views: Sequence[View], numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """What is behind (see ``view_loss``) and the photos (uint8 or float) of views of these numbers in training.
+
+        [H, W, 3] of a single view, else [B, H, W, 3].
+        """
         if not self.random:
-            one = len(self.images) == 1  # then a view: the gradient of an index fills a whole batch
-            return self.images.squeeze(0) if one else self.images[self._cameras.index(view.key[1])], view.image
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step + 1)
-        return self._over(view, torch.rand(3, generator=generator))
+            photos = stacked([view.image for view in views])
+            if len(self.images) == 1:  # a view: the gradient of an index fills a whole batch
+                return self.images.squeeze(0), photos
+            return rows_at(self.images, [self._cameras.index(view.key[1]) for view in views]), photos
+        colors, pictures = zip(*(self._before_a_color(view, number) for view, number in zip(views, numbers)))
+        behind = colors[0] if len(views) == 1 else torch.stack(colors)[:, None, None]
+        return behind, stacked(pictures)
+
+    def _before_a_color(self, view: View, number: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number + 1)
+        return self._over(view, torch.rand(3, generator=generator).to(view.image.device))
 
     def truth(self, view: View) -> tuple[Tensor, Tensor]:
         """What is behind and the photo, as floats, where a view is judged: white stands for random colours."""
-        behind, photo = self._over(view, torch.ones(3)) if self.random else self(view, 0)
+        white = torch.ones(3, device=view.image.device)
+        behind, photo = self._over(view, white) if self.random else self([view], [0])
         return behind, as_floats(photo)
 
     def _over(self, view: View, color: Tensor) -> tuple[Tensor, Tensor]:
         return color, target_over(view, self._estimates.get(view.key[1]), color)
 
     def image(self, camera: int) -> Tensor | None:
-        """[H, W, 3] the background of a camera, learned or as captured, or None."""
+        """[H, W, 3] the background of a camera, learned or as captured, or None; on the CPU."""
         if self.random or camera not in self._cameras:
-            return self._known(camera)
-        return self.images[self._cameras.index(camera)].detach().clamp(0, 1)
+            known = self._known(camera)
+            return None if known is None else known.cpu()
+        return self.images[self._cameras.index(camera)].detach().clamp(0, 1).cpu()
+
+
+def stacked(images: Sequence[Tensor]) -> Tensor:
+    """Images of views as one tensor; that of a single view as it is."""
+    return images[0] if len(images) == 1 else torch.stack(list(images))

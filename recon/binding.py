@@ -194,15 +194,17 @@ def compacted(head: HeadModel, binding: Binding) -> tuple[HeadModel, Binding]:
 
 
 class Rig:
-    """Poses the triangles that carry Gaussians."""
+    """Poses the triangles that carry Gaussians: codes of any device, anchors on the one that it was made for."""
 
     @torch.inference_mode(False)  # whoever renders first makes it; whoever fits codes later needs plain tensors
-    def __init__(self, head: HeadModel, binding: Binding) -> None:
-        """Args: head: without identity parameters, best ``compacted``; binding: on its triangles."""
-        used, self._triangle = torch.unique(binding.faces, return_inverse=True)
-        self._head, self._corners, self._bary = head, head.faces[used], binding.bary
-        _, area = triangle_frames(head.template[self._corners])
-        self._rest_area = area.clamp(min=1e-12)
+    def __init__(self, head: HeadModel, binding: Binding, device: torch.device | str = "cpu") -> None:
+        """Args: head: without identity parameters, best ``compacted``; binding: on its triangles; both on the CPU."""
+        used, triangle = torch.unique(binding.faces, return_inverse=True)
+        _, area = triangle_frames(head.template[head.faces[used]])
+        self._head, self._corners = head.to(device), head.faces[used].to(device)
+        self._triangle, self._bary = triangle.to(device), binding.bary.to(device)
+        self._rest_area = area.clamp(min=1e-12).to(device)
+        self._compiled = torch.device(device).type == "cpu" and len(binding) >= LEAST
         single = torch.eye(len(head.space) + sum(JOINT_SIZES.values()))  # one entry of ``Codes.vector`` at a time
         self._turns = head.joint_turns(Codes.neutral(head.space, (len(single),)).with_vector(single)).flatten(1).numpy()
         self._pivots = head.joint_positions.numpy()
@@ -215,30 +217,44 @@ class Rig:
     @torch.no_grad()
     def pose(
         self,
-        codes: Codes,  # no batch
+        codes: Codes,  # on the CPU; batch [...]
     ) -> Anchors:
-        """The anchors of one state, in the head frame, without gradients."""
-        if codes.expression.device.type != "cpu" or len(self._bary) < LEAST:
-            return self.anchors(codes)
-        return Anchors(*self._places.pose(codes.expression.numpy(), self._joint_transforms(codes)))
+        """The anchors of states, in the head frame, without gradients; [..., N, …] for a batch."""
+        transforms = self._joint_transforms(codes)
+        if self._compiled and not codes.batch:
+            return Anchors(*self._places.pose(codes.expression.numpy(), transforms))
+        small = torch.cat(
+            (codes.expression, torch.from_numpy(transforms).flatten(-3)), dim=-1
+        )  # one copy to the device
+        channels = codes.expression.shape[-1]
+        rows = small.to(self._bary.device).reshape(-1, small.shape[-1])
+        offsets = rows[:, :channels] @ self._head.expression_basis.flatten(1)
+        rest = self._head.template + offsets.view(*codes.batch, -1, 3)
+        return self._anchored(self._head.skinned(rest, rows[:, channels:].view(*codes.batch, len(JOINTS), 3, 4)))
 
     def _joint_transforms(self, codes: Codes) -> np.ndarray:
-        """``HeadModel.joint_transforms`` [5, 3, 4] without the cost of a hundred tiny tensor operations."""
-        turns = (codes.vector().numpy() @ self._turns).reshape(-1, 3)
-        rotations = Rotation.from_rotvec(turns).as_matrix()
-        shifts = self._pivots - (rotations @ self._pivots[:, :, None])[:, :, 0]
-        shifts[JOINTS.index("torso")] += codes.neck_translation.numpy()
-        return np.concatenate((rotations, shifts[:, :, None]), axis=2).astype(np.float32)
+        """``HeadModel.joint_transforms`` [..., 5, 3, 4] without the cost of a hundred tiny tensor operations."""
+        turns = codes.vector().numpy() @ self._turns
+        rotations = Rotation.from_rotvec(turns.reshape(-1, 3)).as_matrix().reshape(*codes.batch, len(JOINTS), 3, 3)
+        shifts = self._pivots - (rotations @ self._pivots[:, :, None])[..., 0]
+        shifts[..., JOINTS.index("torso"), :] += codes.neck_translation.numpy()
+        return np.concatenate((rotations, shifts[..., None]), axis=-1).astype(np.float32)
 
     def anchors(
         self,
-        codes: Codes,  # no batch
+        codes: Codes,  # batch [...]
     ) -> Anchors:
         """The same as ``pose``, differentiable to the codes."""
-        vertices = self._head.vertices_head(codes.expression.new_zeros(0), codes)
-        corners = vertices[self._corners]
+        here = codes.to(self._bary.device)
+        return self._anchored(self._head.vertices_head(here.expression.new_zeros(0), here))
+
+    def _anchored(
+        self,
+        vertices: Tensor,  # [..., V, 3] head frame
+    ) -> Anchors:
+        corners = vertices[..., self._corners, :]
         rotations, area = triangle_frames(corners)
         # A closing lid or lip squeezes triangles to nothing; Gaussians must neither vanish nor burst with them.
         stretch = (area / self._rest_area).sqrt().clamp(LEAST_STRETCH, MOST_STRETCH)
-        origins = (corners[self._triangle] * self._bary[..., None]).sum(dim=1)
-        return Anchors(origins, matrix_to_quat(rotations)[self._triangle], stretch[self._triangle])
+        origins = (corners[..., self._triangle, :, :] * self._bary[..., None]).sum(dim=-2)
+        return Anchors(origins, matrix_to_quat(rotations)[..., self._triangle, :], stretch[..., self._triangle])

@@ -24,7 +24,7 @@ def summed_by_gaussian(
 
     Blending is linear in the colours: the weight of a Gaussian in a pixel is the gradient of the pixel to its colour.
     """
-    total = torch.zeros(len(avatar.learned))
+    total = torch.zeros(len(avatar.learned), device=avatar.device)
     for view in views:
         state = codes[view.key[0]]
         with torch.no_grad():

@@ -7,12 +7,14 @@ cameras, and the cameras do not move all together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recon.states import rows_at
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
 from studio.rotations import axis_angle_to_matrix, rigid
@@ -24,12 +26,16 @@ _TURN_GAIN, _SHIFT_GAIN = 0.02, 0.1
 class RigResiduals(nn.Module):
     """Corrections of C cameras: ``colors`` [C, 3, 4] added to the identity, ``motions`` [C, 6] (turn, shift)."""
 
+    _gains: Tensor
+    _own: Tensor
+
     def __init__(self, cameras: Camera, unit: float, colors: bool = True, motions: bool = True) -> None:
         """Args: cameras: those trained on; unit: inter-ocular distance, metres; colors, motions: which to learn."""
         super().__init__()
         self._ids = cameras.ids
-        self._gains = torch.tensor([_TURN_GAIN] * 3 + [_SHIFT_GAIN * unit] * 3)
-        self._own = _without_common(cameras.viewmats, self._gains)
+        gains = torch.tensor([_TURN_GAIN] * 3 + [_SHIFT_GAIN * unit] * 3)
+        self.register_buffer("_gains", gains, persistent=False)
+        self.register_buffer("_own", _without_common(cameras.viewmats, gains), persistent=False)
         self.colors = nn.Parameter(torch.zeros(len(cameras), 3, 4), requires_grad=colors)
         self.motions = nn.Parameter(torch.zeros(len(cameras), 6), requires_grad=motions)
 
@@ -39,21 +45,21 @@ class RigResiduals(nn.Module):
             return camera
         motion = (self._own @ self.motions.flatten()).view(-1, 6)[self._ids.index(camera.ids[0])] * self._gains
         moved = rigid(axis_angle_to_matrix(motion[:3]), motion[3:])
-        return replace(camera, viewmats=moved @ camera.viewmats)
+        return replace(camera, viewmats=moved @ camera.viewmats.to(moved.device))
 
-    def colored(self, output: RenderOutput, camera: Camera) -> RenderOutput:
-        """What one of the cameras makes of the person's colours; ``output`` has C = 1."""
+    def colored(self, output: RenderOutput, ids: Sequence[str]) -> RenderOutput:
+        """What cameras of these ids make of the person's colours, each in its image of ``output``."""
         if not self.colors.requires_grad:
             return output
-        change = (self.colors - self.colors.mean(0))[self._ids.index(camera.ids[0])]
+        change = rows_at(self.colors - self.colors.mean(0), [self._ids.index(name) for name in ids]).mT
         shown = torch.cat((output.rgb, output.alpha[..., None]), dim=-1)
-        return replace(output, rgb=output.rgb + shown @ change.T)
+        return replace(output, rgb=output.rgb + shown @ (change if change.ndim == 2 else change[:, None]))
 
     @torch.no_grad()
     def report(self) -> dict[str, Any]:
         """The corrections by camera id, as JSON data: colour [3, 4], turn in radians, shift in metres."""
-        motions = (self._own @ self.motions.flatten()).view(-1, 6) * self._gains
-        colors = self.colors - self.colors.mean(0) + torch.eye(3, 4)
+        motions = ((self._own @ self.motions.flatten()).view(-1, 6) * self._gains).cpu()
+        colors = (self.colors - self.colors.mean(0)).cpu() + torch.eye(3, 4)
         return {
             name: {"color": color.tolist(), "turn": motion[:3].tolist(), "shift": motion[3:].tolist()}
             for name, color, motion in zip(self._ids, colors, motions)

@@ -38,7 +38,8 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     if not path.exists():
         with write_folder(path, Manifest(kind="checkpoint", body={"step": step, **checkpoint.numbers})) as temporary:
             save_file(
-                {name: value.detach().contiguous() for name, value in checkpoint.tensors.items()}, temporary / _TENSORS
+                {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()},
+                temporary / _TENSORS,
             )
     for old in sorted(folder.glob("step_*"))[:-_KEPT]:
         shutil.rmtree(old)

@@ -171,14 +171,15 @@ class BasisWeights(nn.Module):
 
     def forward(
         self,
-        components: Tensor,  # [D]
+        components: Tensor,  # [..., D]
     ) -> Tensor:
-        """Weights [P, K]; bounded, so that the corrections are."""
+        """Weights [..., P, K]; bounded, so that the corrections are."""
         plain = components.requires_grad or components.ndim > 1 or self.values.dtype != torch.float32
-        if components.device.type == "cpu" and not plain:
+        if self.values.device.type == "cpu" and not plain:
             return network_answers(self.values, components, self._sizes, self._hidden, self._bases)
-        seen = components.split(self._sizes)
-        return torch.stack([_answer(network, part) for network, part in zip(self.layers(), seen, strict=True)]).tanh()
+        seen = components.to(self.values.device).split(self._sizes, dim=-1)
+        answers = [_answer(network, part) for network, part in zip(self.layers(), seen, strict=True)]
+        return torch.stack(answers, dim=-2).tanh()
 
     @torch.no_grad()
     def carried_over(
@@ -189,8 +190,9 @@ class BasisWeights(nn.Module):
     ) -> BasisWeights:
         """Networks on the new components that answer as these do; the first layers are solved by least squares."""
         result = BasisWeights(sizes, self._hidden, self._bases, torch.Generator().manual_seed(0))
+        known = [{name: value.cpu() for name, value in network.items()} for network in self.layers()]
         for old, new, x, z in zip(
-            self.layers(), result.layers(), before.split(self._sizes, -1), after.split(list(sizes), -1), strict=True
+            known, result.layers(), before.split(self._sizes, -1), after.split(list(sizes), -1), strict=True
         ):
             rows = torch.cat((z, torch.ones(len(z), 1)), dim=1).double()
             ridge = _CARRY_RIDGE * len(z) * torch.eye(rows.shape[1], dtype=torch.float64)
@@ -198,7 +200,7 @@ class BasisWeights(nn.Module):
             solved = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ sums.double())
             for name, value in {**old, "0.weight": solved[:-1].T.float(), "0.bias": solved[-1].float()}.items():
                 new[name].copy_(value)
-        return result
+        return result.to(self.values.device)
 
     def _named(self, prefix: str) -> dict[str, Tensor]:
         networks = enumerate(self.layers())

@@ -56,7 +56,7 @@ def blending_weights(
 def cells_of(avatar: SplatAvatar) -> Tensor:
     """[N] int64: neighbours at rest in the same kind (mouth, eyes, the rest) have the same number."""
     with torch.no_grad():
-        places = avatar.head_gaussians(avatar.codes).means
+        places = avatar.head_gaussians(avatar.codes).means.cpu()
     low, high = places.amin(0), places.amax(0)
     grid = ((places - low) / (high - low).clamp(min=1e-9).amax() * (2**_BITS - 1)).long()
     curve = torch.zeros(len(grid), dtype=torch.int64)
@@ -104,7 +104,8 @@ def _interleaved(keys: Tensor, kinds: Tensor) -> Tensor:
 def taken(avatar: SplatAvatar, rows: Tensor) -> SplatAvatar:
     """The avatar with some of its Gaussians only, in the given order; its levels are left behind."""
     learned = deepcopy(avatar.learned)
-    values = {name: value[rows] for name, value in rows_of(learned.state_dict()).items()}
+    here = rows.to(avatar.device)
+    values = {name: value[here] for name, value in rows_of(learned.state_dict()).items()}
     for name, value in from_rows(values).items():
         setattr(learned, name, torch.nn.Parameter(value))
     return replace(avatar, binding=avatar.binding[rows], learned=learned.requires_grad_(False), levels={})
@@ -120,15 +121,15 @@ def enlarged(
 
     What a Gaussian shows are its pixels in the photos; where none was seen, the areas decide.
     """
-    scales = avatar.learned.log_scales.detach().exp()
-    area = avatar.learned.opacity_logits.detach().sigmoid() * scales.sort(dim=-1).values[:, 1:].prod(-1)
+    scales = avatar.learned.log_scales.detach().cpu().exp()
+    area = avatar.learned.opacity_logits.detach().cpu().sigmoid() * scales.sort(dim=-1).values[:, 1:].prod(-1)
     shown = weights + _UNSEEN * weights.mean().clamp(min=1) * area / area.mean()
     none = torch.zeros(int(cells.max()) + 1)
     whole, left = (none.index_add(0, cells[:some], shown[:some]) for some in (len(cells), count))
     factor = (whole / left.clamp(min=1e-12)).sqrt().clamp(1.0, _MOST_ENLARGED)
     level = taken(avatar, torch.arange(count))
     with torch.no_grad():
-        level.learned.log_scales.add_(factor[cells[:count]].log()[:, None])
+        level.learned.log_scales.add_(factor[cells[:count]].log()[:, None].to(level.device))
     return level
 
 
@@ -153,7 +154,7 @@ def fit_level(
     for name in LEVEL_ROWS:
         getattr(level.learned, name).requires_grad_(True)
     groups = [{"params": [getattr(level.learned, name)], "rate": rate} for name, rate in _RATES.items()]
-    optimizer = torch.optim.Adam(groups, eps=_EPS, fused=True) if level.learned.offsets.is_cuda else Adam(groups, _EPS)
+    optimizer = torch.optim.Adam(groups, eps=_EPS, fused=True) if level.device.type != "cpu" else Adam(groups, _EPS)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -178,13 +179,13 @@ def with_levels(
         counts: how many Gaussians the levels have.
         loss, steps: see ``fit_level``; 0 steps leave the levels enlarged only.
     """
-    cells, kinds = cells_of(avatar), kind_of(avatar.head, avatar.binding)
+    cells, kinds, weights = cells_of(avatar), kind_of(avatar.head, avatar.binding), weights.cpu()
     order = detail_order(cells, kinds, weights)
     ordered, levels = taken(avatar, order), {}
     for count in sorted({count for count in counts if count < len(order)}):
         level = enlarged(ordered, cells[order], weights[order], count)
         fit_level(level, ordered, loss, steps)
-        levels[count] = {name: getattr(level.learned, name).detach().clone() for name in LEVEL_ROWS}
+        levels[count] = {name: getattr(level.learned, name).detach().cpu().clone() for name in LEVEL_ROWS}
     return replace(ordered, levels=levels)
 
 

@@ -41,11 +41,11 @@ class FieldConfig:
 class Gaussians:
     """N activated Gaussians in the head frame; see ``studio.splats.Splats`` for the fields."""
 
-    means: Tensor  # [N, 3]
-    quats: Tensor  # [N, 4]
-    scales: Tensor  # [N, 3]
-    opacities: Tensor  # [N]
-    colors: Tensor  # [N, 3] sRGB-encoded, not negative
+    means: Tensor  # [..., N, 3]
+    quats: Tensor  # [..., N, 4]
+    scales: Tensor  # [..., N, 3]
+    opacities: Tensor  # [..., N]
+    colors: Tensor  # [..., N, 3] sRGB-encoded, not negative
 
 
 class SplatField(nn.Module):
@@ -93,10 +93,10 @@ class SplatField(nn.Module):
     def forward(
         self,
         anchors: Anchors,
-        components: Tensor,  # [D] of the codes
+        components: Tensor,  # [..., D] of the codes
         parts: Tensor,  # [N] int64, see ``Binding``
     ) -> Gaussians:
-        """The Gaussians of one state, in the head frame."""
+        """The Gaussians of states, in the head frame; [..., N, …] where anchors and components are of a batch."""
         raw = (self.offsets, self.quats, self.log_scales, self.opacity_logits, self.colors, self.bases)
         anchored = (anchors.origins, anchors.quats, anchors.stretch)
         weights = self.weights(components)

@@ -56,6 +56,7 @@ class Views:
         self.capture, self._codes = capture, codes
         self._landmarks = head.landmark_submodel()
         self._max_bytes, self._bytes = max_bytes, 0
+        self.device = torch.device("cpu")
         self._held: OrderedDict[Key, View] = OrderedDict()
         self._coming: dict[Key, Future[View]] = {}
         self._readers: ThreadPoolExecutor | None = None
@@ -84,6 +85,16 @@ class Views:
                 self._readers = self._readers or ThreadPoolExecutor(_READERS, thread_name_prefix="views")
                 self._coming[key] = self._readers.submit(self._read, key)
 
+    def move(self, device: torch.device) -> None:
+        """From now on images come on another device, where they may take up to half of the memory that is free."""
+        if device == self.device:
+            return
+        self._coming.clear()
+        self._held.clear()
+        self.device, self._bytes = device, 0
+        if device.type == "cuda":
+            self._max_bytes = torch.cuda.mem_get_info(device)[0] // 2
+
     def renew(self, capture: Capture, head: HeadModel, codes: Codes) -> None:
         """Go on with a capture that has grown; what is held stays as it was read. Arguments as for the constructor."""
         self._coming.clear()  # they were read with the codes before
@@ -101,9 +112,9 @@ class Views:
     def _read(self, key: Key) -> View:
         frame = self.capture.frame(*key)
         regions = region_masks(self._landmarks, self._codes[key[0]], frame.camera)
-        emphasis = torch.from_numpy(regions["mouth"] | regions["eyes"]).to(torch.uint8)
-        alpha = None if frame.alpha is None else torch.from_numpy(frame.alpha)
-        return View(key, torch.from_numpy(frame.image), alpha, emphasis, frame.camera)
+        emphasis = torch.from_numpy(regions["mouth"] | regions["eyes"]).to(torch.uint8).to(self.device)
+        alpha = None if frame.alpha is None else torch.from_numpy(frame.alpha).to(self.device)
+        return View(key, torch.from_numpy(frame.image).to(self.device), alpha, emphasis, frame.camera)
 
 
 def region_masks(

@@ -148,7 +148,8 @@ def split(rows: dict[str, Tensor], splits: Splits) -> dict[str, Tensor]:
     A Gaussian becomes two beside each other along its longest axis. Their widths and opacity, by the opacity of the
     whole, are fitted to minimise the difference of the images (least squares over a plane; see the tests).
     """
-    source, target = splits.source, splits.target
+    device = rows["offsets"].device
+    source, target = splits.source.to(device), splits.target.to(device)
     whole = {name: value[source] for name, value in rows.items()}
     log_scales, opacity = whole["log_scales"], whole["opacity_logits"].sigmoid()
     longest = log_scales.argmax(-1, keepdim=True)
@@ -172,7 +173,7 @@ def split(rows: dict[str, Tensor], splits: Splits) -> dict[str, Tensor]:
 def inherit(rows: Tensor, splits: Splits) -> Tensor:
     """What else is known of each Gaussian [N, …], handed on to the halves."""
     result = _sized(rows, splits.count)
-    result[splits.target] = rows[splits.source]
+    result[splits.target.to(rows.device)] = rows[splits.source.to(rows.device)]
     return result
 
 
@@ -207,8 +208,8 @@ def grow(
 ) -> tuple[SplatAvatar, Splits]:
     """Split Gaussians until there are ``count``; the halves inherit the momenta of the whole."""
     learned = avatar.learned
-    opacities = learned.opacity_logits.detach().sigmoid()
-    splits = plan_splits(kind_of(avatar.head, avatar.binding), opacities, blamed, count, generator)
+    opacities = learned.opacity_logits.detach().sigmoid().cpu()
+    splits = plan_splits(kind_of(avatar.head, avatar.binding), opacities, blamed.cpu(), count, generator)
     old = {name: getattr(learned, name) for name in PER_GAUSSIAN}
     states = {name: optimizer.state.get(parameter, {}) for name, parameter in old.items()}
     moments = [key for key in _MOMENTS if all(key in state for state in states.values())]

@@ -27,7 +27,8 @@ class HeldColors:
     def pull(self, avatar: SplatAvatar, share: float) -> None:
         """What is inside of mouth and eyes goes a share of its way back."""
         if self._inside is None or self._inside[0] is not avatar.binding:
-            self._inside = avatar.binding, torch.nonzero(avatar.head.region_faces(*_INSIDE)[avatar.binding.faces])[:, 0]
+            inside = torch.nonzero(avatar.head.region_faces(*_INSIDE)[avatar.binding.faces])[:, 0]
+            self._inside = avatar.binding, inside.to(avatar.device)
         colors, inside = avatar.learned.colors, self._inside[1]
         now, first = colors.index_select(0, inside), self.values.index_select(0, inside)
         colors.index_copy_(0, inside, now.lerp_(first, share))

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from recon.forecast import Meter, Outlook
-from recon.interrupt import deferred_interrupt
+from recon.interrupt import Interrupt, deferred_interrupt
+from recon.processes import ALONE, Processes
 from recon.steering import Steering
 from studio.avatar import Avatar
 from studio.captures import Capture
 from studio.errors import StudioError
 from studio.folders import Manifest, content_hash, read_manifest, require_new, write_folder
-from studio.kernels.backends import choose_kernels
+from studio.kernels.backends import choose_kernels, device_of
 
 
 class Schedule(Protocol):
@@ -73,7 +74,7 @@ class Session(Protocol):
         ...
 
     def store(self, folder: Path, step: int) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; all processes are asked together."""
         ...
 
     def restore(self, folder: Path) -> int:
@@ -106,8 +107,12 @@ def fit(
     on_step: OnStep | None = None,
     resume: bool = False,
     inputs: Mapping[str, str] | None = None,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train until the end of the schedule, or until the session is finished.
+
+    Of several processes the first one writes, is watched and steered; the others return when it begins to write what
+    was learned.
 
     Args:
         make_session: builds the session; called only when there is something left to do.
@@ -117,45 +122,76 @@ def fit(
         on_step: called after every step.
         resume: continue in ``run_folder`` from its newest checkpoint, with the same result bit by bit.
         inputs: what else it is trained on -> content hash.
+        processes: that train together; the sessions of all take the same steps.
 
     Returns:
         The avatar folder, ``run_folder``/avatar.
 
     Raises:
-        StudioError: the run exists (without ``resume``) or is another's.
+        StudioError: the run exists (without ``resume``) or is another's; another process has ended.
         KeyboardInterrupt: after Ctrl-C, or when a viewer said stop (``recon.steering``), when the state is stored.
     """
     began = time.perf_counter()
     parents = {capture.folder.name: content_hash(capture.folder), **(inputs or {})}
-    open_run(parents, config, run_folder, resume)
-    if (run_folder / "avatar").exists():
+    if processes.first:
+        open_run(parents, config, run_folder, resume)
+    if processes.any((run_folder / "avatar").exists()):
         return run_folder / "avatar"
     session, checkpoints = make_session(), run_folder / "checkpoints"
     start = session.restore(checkpoints)
-    meter = Meter(session, run_folder, began, config.iterations)
     with deferred_interrupt() as interrupt:
-        steering = Steering(run_folder, config.iterations, interrupt)
+        record = _Record(session, config, run_folder, began, on_step, interrupt) if processes.first else None
         for step in range(start, config.iterations):
             loss = session.step(step)
             done = step + 1
-            meter.step(done)
-            if on_step is not None:
-                on_step(Step(done, config.iterations, loss, session.avatar))
+            if record is not None:
+                record.step(done, loss)
             if done % config.check_every == 0 or done == config.iterations:
-                _log(run_folder, {"step": done, "loss": loss, **session.validate(done)})
-            stopped = steering.after_step(done, loss, lambda: session.avatar)
+                figures = session.validate(done)
+                if record is not None:
+                    _log(run_folder, {"step": done, "loss": loss, **figures})
+            stopped = processes.any(interrupt.requested if record is None else record.stopped(done, loss))
             if stopped or done % config.checkpoint_every == 0:
                 session.store(checkpoints, done)
             if stopped:
-                steering.close()
+                if record is not None:
+                    record.steering.close()
                 raise KeyboardInterrupt
             if session.finished:
                 break
-        steering.finishing()
+    if record is None:
+        return run_folder / "avatar"
+    record.steering.finishing()
     try:
-        return _keep(session, capture, config, run_folder, parents, meter)
+        return _keep(session, capture, config, run_folder, parents, record.meter)
     finally:
-        steering.close()
+        record.steering.close()
+
+
+class _Record:
+    """What a run tells while it goes on, and asks."""
+
+    def __init__(
+        self,
+        session: Session,
+        config: Schedule,
+        run_folder: Path,
+        began: float,
+        on_step: OnStep | None,
+        interrupt: Interrupt,
+    ) -> None:
+        self._session, self._total, self._on_step = session, config.iterations, on_step
+        self.meter = Meter(session, run_folder, began, config.iterations)
+        self.steering = Steering(run_folder, config.iterations, interrupt)
+
+    def step(self, done: int, loss: float) -> None:
+        self.meter.step(done)
+        if self._on_step is not None:
+            self._on_step(Step(done, self._total, loss, self._session.avatar))
+
+    def stopped(self, done: int, loss: float) -> bool:
+        """Whether somebody wants the run to stop here."""
+        return self.steering.after_step(done, loss, lambda: self._session.avatar)
 
 
 def _keep(
@@ -165,7 +201,7 @@ def _keep(
     avatar, body = session.result()
     manifest = Manifest(
         kind="avatar",
-        kernels=choose_kernels(config.kernels, "cpu"),
+        kernels=choose_kernels("auto", device_of(config.kernels)),
         seed=config.seed,
         parents=parents,
         licence=capture.manifest.licence,

@@ -35,18 +35,20 @@ class LossConfig:
 
 
 def image_loss(
-    output: RenderOutput,  # C = 1
-    background: Tensor,  # [H, W, 3] or [3]: what is behind the render
-    image: Tensor,  # [H, W, 3] uint8 or float, the photo, over the same background
-    view: View,
+    output: RenderOutput,
+    background: Tensor,  # what is behind the renders, see ``view_loss``
+    target: Target,  # photos over the same background, where the mouth and the eyes are, mattes
     config: LossConfig,
     perceptual: Perceptual | None = None,
 ) -> Tensor:
-    """The loss of one view, a scalar; ``perceptual`` is needed where LPIPS has a weight."""
+    """The mean loss of the views, a scalar; ``perceptual`` is needed where LPIPS has a weight."""
     weights = Weights(config.ssim, config.emphasis, config.matte, _UNSURE)
-    loss = view_loss(output.rgb, output.alpha, background, Target(image, view.emphasis, view.alpha), weights)
+    loss = view_loss(output.rgb, output.alpha, background, target, weights)
     if perceptual is not None and config.lpips > 0:
-        loss = loss + config.lpips * perceptual(output.over(background), as_floats(image)[None]).mean()
+        loss = (
+            loss
+            + config.lpips * perceptual(output.over(background), as_floats(target.image).view_as(output.rgb)).mean()
+        )
     return loss
 
 

@@ -101,7 +101,7 @@ class OnlineSession(SplatSession):
         backdrop = self.objective.backdrop
         background = backdrop.image(0)
         if background is not None and not backdrop.random:
-            background = self.mean["backdrop/images"][0].clone().clamp(0, 1)
+            background = self.mean["backdrop/images"][0].clamp(0, 1).cpu()
         return replace(self.avatar, learned=learned.requires_grad_(False), background=background)
 
     def result(self) -> tuple[SplatAvatar, dict[str, Any]]:

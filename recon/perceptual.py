@@ -63,6 +63,12 @@ class Perceptual:
             if len(weight) != len(head):
                 raise ValueError(f"{len(weight)} channels, {len(head)} weights")
 
+    def to(self, device: torch.device) -> Perceptual:
+        """The same networks on a device (changed in place)."""
+        self._convolutions = [(weight.to(device), bias.to(device)) for weight, bias in self._convolutions]
+        self._heads = [head.to(device) for head in self._heads]
+        return self
+
     def __call__(
         self,
         image: Tensor,  # [B, H, W, 3] sRGB 0..1

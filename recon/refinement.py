@@ -7,6 +7,7 @@ training and have zero mean, so that frames driven by plain tracked codes see th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from recon.avatars.splats import SplatAvatar
 from recon.field import Gaussians
+from recon.states import rows_at
 from studio.heads.model import JOINTS
 
 # A residual of 1 is this much: radians, and inter-ocular distances.
@@ -31,14 +33,15 @@ class PoseResiduals(nn.Module):
 
     def forward(
         self,
-        gaussians: Gaussians,  # head frame
+        gaussians: Gaussians,  # head frame, of one state or, with several timesteps, of one for each
         torso: Tensor,  # [N] how much each Gaussian follows the torso
-        index: int,  # which training timestep
+        timesteps: Sequence[int],  # places among those of training
     ) -> Gaussians:
-        """The Gaussians moved by the residuals of a timestep, to first order."""
-        head, trunk = (self.values[index] - self.values.mean(0)).unbind(0)
+        """The Gaussians moved by the residuals of timesteps, to first order."""
+        chosen = rows_at(self.values, timesteps)
+        head, trunk = (chosen - self.values.mean(0))[..., None, :].unbind(-3)  # [..., 1, 6]
         motion = head + torso[:, None] * trunk
-        turn, shift = _TURN_GAIN * motion[:, :3], _SHIFT_GAIN * self._unit * motion[:, 3:]
+        turn, shift = _TURN_GAIN * motion[..., :3], _SHIFT_GAIN * self._unit * motion[..., 3:]
         return replace(gaussians, means=gaussians.means + torch.linalg.cross(turn, gaussians.means) + shift)
 
 

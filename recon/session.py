@@ -6,22 +6,27 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from recon.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from recon.processes import ALONE, Processes
 
 
 class StoredSession(ABC):
     """A session that tells what its next step depends on; see ``recon.loop.Session`` for the rest of it."""
 
+    processes: Processes = ALONE  # that train together
+
     @abstractmethod
     def state(self) -> Checkpoint:
-        """Everything that the next step depends on."""
+        """Everything that the next step depends on; all processes are asked together."""
 
     @abstractmethod
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a ``state``."""
 
     def store(self, folder: Path, step: int) -> None:
-        """Write a checkpoint."""
-        save_checkpoint(folder, step, self.state())
+        """Write a checkpoint; the first process does."""
+        state = self.state()
+        if self.processes.first:
+            save_checkpoint(folder, step, state)
 
     def restore(self, folder: Path) -> int:
         """Continue from the newest checkpoint, if there is one; returns the steps done."""

@@ -10,6 +10,7 @@ from recon.checkpoints import Optimizer
 from recon.field import SplatField
 from recon.growth import PER_GAUSSIAN
 from recon.objective import Objective
+from recon.processes import Processes
 from recon.train_config import TrainConfig
 from studio.kernels.adam import Adam
 
@@ -58,3 +59,20 @@ def falling_rate(step: int, steps: int) -> float:
     """Learning rates at a step, relative to the first."""
     progress = step / max(steps - 1, 1)
     return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def share_gradients(optimizer: Optimizer, learned: SplatField, processes: Processes) -> None:
+    """Every process gets the mean of all gradients, that of the bases as the factors of all."""
+    if processes.size == 1:
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    processes.average([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if learned.basis_gradient is None:
+        return
+    products = learned.basis_gradient.products
+    shape, parts = products[0][0].shape, products[0][1]
+    rows = torch.stack([torch.cat((weights.reshape(-1), corrections)) for weights, _, corrections in products])
+    products.clear()
+    for row in torch.cat(processes.gathered(rows)):
+        weights, corrections = row.split((shape.numel(), row.numel() - shape.numel()))
+        products.append((weights.view(shape), parts, corrections / processes.size))

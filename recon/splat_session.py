@@ -18,21 +18,23 @@ from recon.corrections import CodeStatistics
 from recon.detail import blending_weights, with_levels
 from recon.field import SplatField
 from recon.forecast import Outlook, step_work
-from recon.frames import AHEAD, Draws, Key, Sampler, Views
+from recon.frames import AHEAD, Draws, Key, Sampler, View, Views
 from recon.growth import blame, grow, grown_mean, with_binding
 from recon.held_colors import HeldColors
 from recon.initialise import make_binding
 from recon.objective import Objective
 from recon.person import person_of
+from recon.processes import ALONE, Processes
 from recon.selection import Selection, front_camera, select, shuffled, spread
 from recon.session import StoredSession
-from recon.splat_optimizer import falling_rate, make_optimizer, set_rates
+from recon.splat_optimizer import falling_rate, make_optimizer, set_rates, share_gradients
 from recon.states import Best, copy_of, load_state, move_towards, named, state_of, under
 from recon.train_config import TrainConfig
 from studio.captures import Capture
 from studio.code_range import measure_range
 from studio.codes import CodeTrack
 from studio.heads.model import HeadModel
+from studio.kernels.backends import device_of
 
 _INITIAL_VIEWS = 16  # photos that decide what is seen, what is hair and which colours to start with; and rare ones
 _VALIDATION_VIEWS = 12
@@ -47,10 +49,17 @@ _COPIES = (
 
 
 class SplatSession(StoredSession):
-    """See ``recon.loop.Session``."""
+    """See ``recon.loop.Session``. It begins on the CPU, the same everywhere, and goes on where the kernels work."""
 
-    def __init__(self, capture: Capture, track: CodeTrack, head: HeadModel, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(
+        self,
+        capture: Capture,
+        track: CodeTrack,
+        head: HeadModel,
+        config: TrainConfig,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.config, self.processes = config, processes
         selection = select(capture, track, config.split, config.validation)
         person = person_of(track, head)
         self.views = Views(capture, person, track.codes)
@@ -62,9 +71,12 @@ class SplatSession(StoredSession):
         initial = spread(selection.keys, _INITIAL_VIEWS) + spread(selection.rare_keys, _INITIAL_VIEWS)
         samples = [self.views[key] for key in initial]
         self._placed = make_binding(person, track.codes, samples, count, generator)  # on the whole head
-        self.avatar = _new_avatar(capture, track, person, head.hash, self._placed, selection, config, generator)
+        avatar = _new_avatar(capture, track, person, head.hash, self._placed, selection, config, generator)
+        initial_colors(avatar, track.codes, samples)
+        device = device_of(config.kernels)
+        self.avatar = replace(avatar.to(device), kernels=config.kernels)
+        self.views.move(device)
         self.objective = Objective(self.views, track.codes, selection, self.avatar.learned.unit, config)
-        initial_colors(self.avatar, track.codes, samples)
         self.held = HeldColors(self.avatar)
         self.sampler: Draws = Sampler(len(self.keys), config.seed)
         self.modules = {"learned": self.avatar.learned, **self.objective.modules()}
@@ -76,11 +88,10 @@ class SplatSession(StoredSession):
         """One optimisation step; returns the loss."""
         rate = self._rate(step)
         set_rates(self.optimizer, rate, step / self.config.iterations)
-        view = self.views[self.keys[self.sampler.next()]]
-        self.views.expect(self.keys[index] for index in self.sampler.coming(AHEAD))
-        loss = self.objective.loss(self.avatar, view, step)
+        loss = self.objective.loss(self.avatar, *self._draw(step))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        share_gradients(self.optimizer, self.avatar.learned, self.processes)
         self.optimizer.step()
         self.held.pull(self.avatar, rate * self.config.hold)
         if step % _MEAN_EVERY == 0:
@@ -88,6 +99,17 @@ class SplatSession(StoredSession):
         if self.config.growth.due(step + 1, self.config.iterations):
             self._grow(step + 1)
         return float(loss.detach())
+
+    def _draw(self, step: int) -> tuple[list[View], list[int]]:
+        """This process's views of a step, and their numbers among all that were ever drawn."""
+        batch, rank = self.config.batch, self.processes.rank
+        total = batch * self.processes.size
+        mine = range(rank * batch, (rank + 1) * batch)
+        drawn = [self.sampler.next() for _ in range(total)]
+        views = [self.views[self.keys[drawn[place]]] for place in mine]
+        coming = self.sampler.coming(AHEAD * self.processes.size)
+        self.views.expect(self.keys[index] for place, index in enumerate(coming) if place % total in mine)
+        return views, [step * total + place for place in mine]
 
     def _rate(self, step: int) -> float:
         """Learning rates at a step, relative to the first."""
@@ -100,8 +122,9 @@ class SplatSession(StoredSession):
     def _grow(self, done: int) -> None:
         """Split Gaussians where the training photos are missed most. Earlier states are dropped: they have fewer."""
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + done)
-        views = [self.views[key] for key in shuffled(self.keys, _BLAME_VIEWS, generator)]
-        blamed = blame(self.avatar, self.objective.codes, views, self.objective.backdrop)
+        keys = shuffled(self.keys, _BLAME_VIEWS, generator)
+        views = [self.views[keys[place]] for place in self.processes.share(len(keys))]
+        blamed = self.processes.add(blame(self.avatar, self.objective.codes, views, self.objective.backdrop))
         count = self.config.growth.count(self.config.gaussians, done, self.config.iterations)
         self.avatar, splits = grow(self.avatar, self.optimizer, blamed, count, generator)
         self.held.split(splits)
@@ -116,11 +139,20 @@ class SplatSession(StoredSession):
         """
         now = copy_of(self.modules)
         load_state(self.modules, self.mean)
-        scores = [self.objective.judge(self.avatar, self.views[key]) for key in self.held_out]
+        scores = self._scores()
         score = float(np.mean(scores)) if scores else float(step)  # nothing to validate with: the last state is best
         self.best.offer(score, step, self.modules)
         load_state(self.modules, now)
         return {"validation_psnr": score} if scores else {}
+
+    def _scores(self) -> list[float]:
+        """PSNR of the validation views, each judged by one process."""
+        share = self.processes.share(len(self.held_out))
+        scores = [self.objective.judge(self.avatar, self.views[self.held_out[place]]) for place in share]
+        longest = -(-len(self.held_out) // self.processes.size)
+        padded = torch.tensor([*scores, *[torch.nan] * (longest - len(scores))], dtype=torch.float64)
+        by_process = torch.stack(self.processes.gathered(padded))
+        return [float(score) for score in by_process.T.flatten() if not score.isnan()]
 
     @property
     def finished(self) -> bool:
@@ -171,7 +203,7 @@ class SplatSession(StoredSession):
         keys = [self.keys[order.next()] for _ in range(_LEVEL_STEPS)]
 
         def loss(level: SplatAvatar, step: int) -> Tensor:
-            return self.objective.loss(level, self.views[keys[step]], step)
+            return self.objective.loss(level, [self.views[keys[step]]], [step])
 
         return with_levels(self.avatar, counts, weights, loss, _LEVEL_STEPS)
 
@@ -193,8 +225,8 @@ class SplatSession(StoredSession):
         self.avatar = with_binding(self.avatar, self.optimizer, Binding(**under("binding", tensors)))
         load_state(self.modules, under("now", tensors))
         restore_optimizer(self.optimizer, tensors)
-        self.held.values = tensors["first_colors"]
-        self.mean = under("mean", tensors)
+        self.held.values = tensors["first_colors"].to(self.avatar.device)
+        self.mean = {name: value.to(self.avatar.device) for name, value in under("mean", tensors).items()}
         self.best = Best.of(numbers, under("best", tensors))
         self.sampler.drawn = int(numbers["drawn"])
 
@@ -217,4 +249,4 @@ def _new_avatar(
     code_range = measure_range(replace(track, codes=track.codes[seen], valid=track.valid[seen]))
     camera = capture.cameras[front_camera(capture, track, selection.cameras)]
     parts = (small, head_hash, binding, learned, statistics, code_range, camera)
-    return SplatAvatar(*parts, kernels=config.kernels, shape=person.template)
+    return SplatAvatar(*parts, shape=person.template)

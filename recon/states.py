@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,11 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
     """Inverse of ``named``; tensors of other names are left out."""
     start = f"{prefix}/"
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def rows_at(values: Tensor, places: Sequence[int]) -> Tensor:
+    """Rows of a parameter [N, …] as [B, …], or […] where there is a single place."""
+    return values[places[0]] if len(places) == 1 else values[torch.tensor(places).to(values.device)]
 
 
 @torch.no_grad()

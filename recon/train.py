@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recon.loop import OnStep, fit
+from recon.processes import ALONE, Processes
 from recon.splat_session import SplatSession
 from recon.train_config import TrainConfig
 from studio.captures import Capture
@@ -20,6 +21,7 @@ def train(
     run_folder: Path,
     on_step: OnStep | None = None,
     resume: bool = False,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train an avatar.
 
@@ -31,6 +33,7 @@ def train(
         run_folder: made by this function: config, checkpoints, metrics.jsonl and the avatar.
         on_step: called after every step.
         resume: continue in ``run_folder`` from its newest checkpoint, with the same result bit by bit.
+        processes: that train it together, each on other images.
 
     Returns:
         The avatar folder, ``run_folder``/avatar.
@@ -41,4 +44,8 @@ def train(
         KeyboardInterrupt: after Ctrl-C, when the state is stored.
     """
     inputs = {"track": track.hash, "head model": head.hash}
-    return fit(lambda: SplatSession(capture, track, head, config), capture, config, run_folder, on_step, resume, inputs)
+
+    def session() -> SplatSession:
+        return SplatSession(capture, track, head, config, processes)
+
+    return fit(session, capture, config, run_folder, on_step, resume, inputs, processes)

@@ -41,7 +41,8 @@ class TrainConfig:
 
     Args:
         gaussians: how many.
-        iterations: steps of one image each.
+        iterations: steps.
+        batch: images of a step, in each process that trains along (docs/avatars.md). More than one pays on a GPU.
         split: which part of the capture is trained on.
         validation: share of its timesteps, a block in the middle, that only choose the best state.
         check_every: steps between validations.
@@ -63,6 +64,7 @@ class TrainConfig:
 
     gaussians: int = 30_000
     iterations: int = 2_000
+    batch: int = 1
     split: str = "train"
     validation: float = 0.05
     check_every: int = 250

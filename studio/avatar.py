@@ -38,8 +38,8 @@ class RenderOutput:
         self,
         background: Tensor,  # [3], [H, W, 3] or [C, H, W, 3] sRGB-encoded, 0..1
     ) -> Tensor:
-        """The images [C, H, W, 3] composited over a background."""
-        return self.rgb + (1 - self.alpha)[..., None] * background
+        """The images [C, H, W, 3] composited over a background, on their device."""
+        return self.rgb + (1 - self.alpha)[..., None] * background.to(self.rgb.device)
 
     def pixels(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from studio.code_range import CodeRange
 from studio.codes import SPACES, Codes, CodeSpace
 from studio.folders import Manifest, read_manifest, write_folder
 from studio.heads.model import HeadModel
+from studio.kernels.backends import device_of
 from studio.kernels.splat import rasterize_splats
 from studio.media.images import to_uint8, write_image
 from studio.rotations import matrix_to_quat, quat_multiply, transform_points
@@ -36,6 +38,8 @@ _SH0 = 0.28209479177387814  # value of the constant spherical harmonic
 @dataclass(frozen=True)
 class SplatAvatar:
     """Gaussians on a posed head mesh. Made by ``recon.train``; opened by ``recon.avatars.load_avatar``.
+
+    What is learned may be on a GPU, and images then come from there; all else, cameras and codes stay on the CPU.
 
     Args:
         head: the person's head without identity parameters, only the triangles that carry Gaussians.
@@ -66,7 +70,22 @@ class SplatAvatar:
 
     @cached_property
     def rig(self) -> Rig:
-        return Rig(self.head, self.binding)
+        return Rig(self.head, self.binding, self.device)
+
+    @cached_property
+    def _parts(self) -> Tensor:
+        return self.binding.parts.to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where what is learned lives and images are drawn."""
+        return self.learned.offsets.device
+
+    def to(self, device: torch.device | str) -> SplatAvatar:
+        """The same avatar drawn elsewhere; itself where it is there already."""
+        if self.device == torch.device(device):
+            return self
+        return replace(self, learned=deepcopy(self.learned).to(device))
 
     @property
     def space(self) -> CodeSpace:
@@ -78,21 +97,21 @@ class SplatAvatar:
 
     def head_gaussians(
         self,
-        codes: Codes,  # no batch
-        jitter: Tensor | float = 0.0,  # [D] added to the code components, while training
+        codes: Codes,  # batch [...]
+        jitter: Tensor | float = 0.0,  # [..., D] added to the code components, while training
     ) -> Gaussians:
-        """The Gaussians of one state in the head frame, differentiable to what is learned."""
+        """The Gaussians of states in the head frame, differentiable to what is learned; [..., N, …] for a batch."""
         self.space.require(codes.space, "this state")
-        return self.learned(self.rig.pose(codes), self.statistics.components(codes) + jitter, self.binding.parts)
+        return self.learned(self.rig.pose(codes), self.statistics.components(codes) + jitter, self._parts)
 
     def render_gaussians(
         self,
         camera: Camera,
         gaussians: Gaussians,
-        head_to_world: Tensor,  # [4, 4]
+        head_to_world: Tensor,  # [4, 4], or [C, 4, 4] with Gaussians of C states, one for each camera
     ) -> RenderOutput:
         """Rasterise Gaussians of the head frame; the cameras move to the head instead of the head to the cameras."""
-        moved = replace(camera, viewmats=camera.viewmats @ head_to_world)
+        moved = replace(camera, viewmats=camera.viewmats @ head_to_world.to(camera.viewmats.device))
         draw = partial(
             rasterize_splats,
             gaussians.means,
@@ -101,6 +120,7 @@ class SplatAvatar:
             gaussians.opacities,
             gaussians.colors,
             moved,
+            paired=gaussians.means.ndim > 2,
             kernels=self.kernels,
         )
         image = draw(with_depth=False)
@@ -118,9 +138,9 @@ class SplatAvatar:
     @torch.no_grad()
     def gaussians(self, codes: Codes) -> Splats:
         """The Gaussians of one state in the world."""
-        local = self.head_gaussians(codes)
-        turn = matrix_to_quat(codes.head_to_world[:3, :3])
-        means = transform_points(codes.head_to_world, local.means)
+        local, pose = self.head_gaussians(codes), codes.head_to_world.to(self.device)
+        turn = matrix_to_quat(pose[:3, :3])
+        means = transform_points(pose, local.means)
         quats = quat_multiply(turn.expand_as(local.quats), local.quats)
         sh0 = (local.colors - 0.5) / _SH0
         return Splats(means, quats, local.scales, local.opacities, sh0[:, None, :])
@@ -146,7 +166,7 @@ class SplatAvatar:
             "camera": {"viewmats": self.camera.viewmats, "Ks": self.camera.Ks},
         }
         if self.background is not None:
-            groups["background"] = {"image": torch.from_numpy(to_uint8(self.background.numpy()))}
+            groups["background"] = {"image": torch.from_numpy(to_uint8(self.background.cpu().numpy()))}
         if self.shape is not None:
             groups["person"] = {"shape": self.shape}
         groups |= {f"{_LEVEL}{count}": dict(values) for count, values in self.levels.items()}
@@ -197,7 +217,7 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
         shown = body["camera"]
         camera = Camera(**groups["camera"], width=shown["width"], height=shown["height"], ids=tuple(shown["ids"]))
         background = groups["background"]["image"].float() / 255 if "background" in groups else None
-        return SplatAvatar(
+        avatar = SplatAvatar(
             HeadModel.from_parts(space, body["head"], groups["head"]),
             str(manifest.head_hash),
             binding,
@@ -210,3 +230,4 @@ def load(folder: Path, kernels: str) -> SplatAvatar:
             {int(name.removeprefix(_LEVEL)): own for name, own in groups.items() if name.startswith(_LEVEL)},
             groups.get("person", {}).get("shape"),
         )
+    return avatar.to(device_of(kernels))

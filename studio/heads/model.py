@@ -172,7 +172,14 @@ class HeadModel:
         self.space.require(codes.space, "this state")
         offsets = codes.expression @ self.expression_basis.flatten(1) + identity @ self.identity_basis.flatten(1)
         rest = self.template + offsets.unflatten(-1, (-1, 3))
-        transforms = self.joint_transforms(identity, codes)[..., :3, :]  # [..., 5, 3, 4]
+        return self.skinned(rest, self.joint_transforms(identity, codes)[..., :3, :])
+
+    def skinned(
+        self,
+        rest: Tensor,  # [..., V, 3]
+        transforms: Tensor,  # [..., 5, 3, 4] what each joint does to the points bound to it
+    ) -> Tensor:
+        """Vertices [..., V, 3] moved by the joints (linear blend skinning)."""
         blended = (self.skin_weights @ transforms.flatten(-2)).unflatten(-1, (3, 4))  # [..., V, 3, 4]
         return (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
 

@@ -83,11 +83,11 @@ def _packed(template: Tensor, expression_basis: Tensor, skin_weights: Tensor) ->
 
 def carry_splats(
     gains: Gains,
-    anchors: tuple[Tensor, Tensor, Tensor],  # origins [N, 3], unit quats [N, 4], stretch [N]
+    anchors: tuple[Tensor, Tensor, Tensor],  # origins [..., N, 3], unit quats [..., N, 4], stretch [..., N]
     raw: tuple[
         Tensor, ...
     ],  # offsets [N, 3], quats [N, 4], log_scales [N, 3], opacity_logits [N], colors [N, 3], bases
-    weights: Tensor,  # [P, K] of the bases, for each part of the head
+    weights: Tensor,  # [..., P, K] of the bases, for each part of the head
     parts: Tensor,  # [N] int64, which row of the weights a Gaussian takes
     kernels: str = "auto",
     basis_gradient: BasisGradient | None = None,
@@ -97,19 +97,20 @@ def carry_splats(
     With c = weights[part] · bases (corrections of position, rotation, colour and opacity, times their ``gains``) and
     s = unit · stretch: mean = origin + s R (offset + c), quat = frame · (quat/|quat| + c), scale = s · min(largest,
     exp(log_scale)), opacity = sigmoid(logit + c), colour = max(0, colour + c). Gradients flow to all tensors and repeat
-    bit by bit. float64 tensors go through the plain torch form that CUDA takes. Where the CPU kernels work and somebody
-    collects the gradient of the bases in ``basis_gradient``, it goes there, as factors, and not to the tensor.
+    bit by bit. float64 tensors, and several states at once (anchors and weights with leading dimensions, which those of
+    the result are), go through the plain torch form that CUDA takes. Where the CPU kernels work and somebody collects
+    the gradient of the bases in ``basis_gradient``, it goes there, as factors, and not to the tensor.
 
     Raises:
         StudioError: shapes do not fit together, or ``kernels`` is not available.
     """
-    count = len(raw[0])
+    count, batch = len(raw[0]), tuple(weights.shape[:-2])
     expected = [(count, 3), (count, 4), (count, 3), (count,), (count, 3), (weights.shape[-1], count * CHANNELS)]
-    expected += [(count, 3), (count, 4), (count,), (count,)]
+    expected += [(*batch, count, 3), (*batch, count, 4), (*batch, count), (count,)]
     if (got := [tuple(value.shape) for value in (*raw, *anchors, parts)]) != expected:
         raise StudioError("Gaussians and their anchors do not fit together", got=got, expected=expected)
     chosen = choose_kernels(kernels, raw[0].device)
-    if chosen == "cuda" or count < LEAST or raw[0].dtype != torch.float32:
+    if chosen == "cuda" or batch or count < LEAST or raw[0].dtype != torch.float32:
         means, quats, scales, opacities, colors = carry_reference(gains, anchors, raw, weights, parts)
     else:
         given = (*anchors, *raw, weights)

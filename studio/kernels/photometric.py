@@ -67,20 +67,29 @@ def ssim_reference(
     """The same map in plain torch, of any float type and device, differentiable."""
     window = torch.as_tensor(WINDOW, dtype=a.dtype, device=a.device)
     planes = torch.cat((a, b, a * a + b * b, a * b), dim=-1).permute(0, 3, 1, 2)
-    kernel_2d = (window[:, None] * window)[None, None].expand(planes.shape[1], 1, -1, -1)
-    filtered = torch.nn.functional.conv2d(planes, kernel_2d, padding=RADIUS, groups=planes.shape[1])
+    count, one = planes.shape[1], window.expand(planes.shape[1], 1, 1, -1)
+    filtered = torch.nn.functional.conv2d(planes, one.mT, padding=(RADIUS, 0), groups=count)
+    filtered = torch.nn.functional.conv2d(filtered, one, padding=(0, RADIUS), groups=count)
     mean_a, mean_b, squares, product = filtered.permute(0, 2, 3, 1).split(3, dim=-1)
     numerator = (2 * mean_a * mean_b + 1e-4) * (2 * (product - mean_a * mean_b) + 9e-4)
     energy = mean_a**2 + mean_b**2
     return numerator / ((energy + 1e-4) * (squares - energy + 9e-4))
 
 
+def photometric_errors(
+    render: Tensor,  # [B, H, W, 3]
+    target: Tensor,  # [B, H, W, 3]
+    ssim_weight: float,
+) -> Tensor:
+    """What every pixel [B, H, W] adds to the loss, in plain torch."""
+    error = (1 - ssim_weight) * (render - target).abs() + ssim_weight * (1 - ssim_reference(render, target))
+    return error.mean(dim=-1)
+
+
 def photometric_reference(render: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
     """The loss in plain torch."""
-    error = (1 - ssim_weight) * (render - target).abs() + ssim_weight * (1 - ssim_reference(render, target))
-    if weight is None:
-        return error.mean()
-    return (error.mean(dim=-1) * weight).sum() / weight.sum().clamp(min=1e-12)
+    error = photometric_errors(render, target, ssim_weight)
+    return error.mean() if weight is None else (error * weight).sum() / weight.sum().clamp(min=1e-12)
 
 
 class _Photometric(torch.autograd.Function):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from studio.errors import StudioError
 from studio.kernels.buffers import borrow
-from studio.kernels.photometric import photometric_reference, photometric_sum, terms_of
+from studio.kernels.photometric import photometric_errors, photometric_sum, terms_of
 from studio.kernels.photometric_cpu import COLOR, LEAST_WIDTH, Found, Images, compare
 from studio.kernels.tensors import flat
 
@@ -42,12 +42,12 @@ class Weights:
 
 @dataclass(frozen=True)
 class Target:
-    """What a render is compared with.
+    """What renders are compared with; a single view may come without its first dimension.
 
     Args:
-        image: [H, W, 3] uint8, or float32 0..1.
-        marked: [H, W] uint8, 0 or 1.
-        matte: [H, W] uint8, or None.
+        image: [B, H, W, 3] uint8, or float32 0..1.
+        marked: [B, H, W] uint8, 0 or 1.
+        matte: [B, H, W] uint8, or None.
     """
 
     image: Tensor
@@ -56,45 +56,49 @@ class Target:
 
 
 def view_loss(
-    rgb: Tensor,  # [1, H, W, 3] premultiplied
-    alpha: Tensor,  # [1, H, W]
-    background: Tensor,  # [3] or [H, W, 3]
+    rgb: Tensor,  # [B, H, W, 3] premultiplied
+    alpha: Tensor,  # [B, H, W]
+    background: Tensor,  # [3] or [H, W, 3], or one for each view: [B, 1, 1, 3] or [B, H, W, 3]
     target: Target,
     weights: Weights,
 ) -> Tensor:
-    """Loss of ``rgb + (1 - alpha) * background``, a scalar; gradients flow to those three.
+    """Loss of ``rgb + (1 - alpha) * background``, its mean over the views; gradients flow to those three.
 
     photometric (see ``photometric_loss``, weight 1 + emphasis where marked) + matte · mean |alpha - matte| over all
     pixels, those that the matte is unsure of counting 0. With a matte a background learns where that says nobody: a
-    soft silhouette would otherwise leave its outline on the wall behind.
+    soft silhouette would otherwise leave its outline on the wall behind. On the CPU a single view goes through our
+    kernels.
 
     Raises:
         StudioError: shapes do not fit together.
     """
-    _, height, width = alpha.shape
-    sizes = (rgb.shape[:3], target.image.shape[:2], target.marked.shape)
-    expected = ((1, height, width), (height, width), (height, width))
-    if sizes != expected or tuple(background.shape) not in ((3,), (height, width, 3)):
+    views, height, width = alpha.shape
+    seen = (views, height, width) if target.marked.ndim == 3 or views > 1 else (height, width)
+    sizes = tuple(rgb.shape), tuple(target.image.shape), tuple(target.marked.shape)
+    backgrounds = ((3,), (height, width, 3), (views, 1, 1, 3), (views, height, width, 3))
+    if sizes != ((*alpha.shape, 3), (*seen, 3), seen) or tuple(background.shape) not in backgrounds:
         got = [tuple(v.shape) for v in (rgb, alpha, background, target.image, target.marked)]
-        raise StudioError("images do not fit together", got=got, expected="one view and a photo of it")
-    small = width < LEAST_WIDTH or (background.ndim == 1 and background.requires_grad)
-    plain = small or alpha.device.type != "cpu" or alpha.dtype != torch.float32
+        raise StudioError("images do not fit together", got=got, expected="views and a photo of each")
+    plain = views > 1 or width < LEAST_WIDTH or background.ndim == 4
+    plain = plain or (background.ndim == 1 and background.requires_grad)
+    plain = plain or alpha.device.type != "cpu" or alpha.dtype != torch.float32
     return (view_loss_reference if plain else _ViewLoss.apply)(rgb, alpha, background, target, weights)
 
 
 def view_loss_reference(rgb: Tensor, alpha: Tensor, background: Tensor, target: Target, weights: Weights) -> Tensor:
     """The same in plain torch, of any float type and device."""
-    image = target.image.to(rgb) / 255 if target.image.dtype == torch.uint8 else target.image.to(rgb)
-    behind = background if background.ndim == 3 else background.expand_as(image)
-    if target.matte is not None and background.ndim == 3:
-        behind = torch.where(target.matte[..., None] == 0, background, background.detach())
+    image = (target.image.to(rgb) / 255 if target.image.dtype == torch.uint8 else target.image.to(rgb)).view_as(rgb)
+    matte, behind = None if target.matte is None else target.matte.view_as(alpha), background
+    if matte is not None and background.shape[-3:-1] == alpha.shape[1:]:
+        behind = torch.where(matte[..., None] == 0, background, background.detach())
     shown = rgb + (1 - alpha)[..., None] * behind
-    weight = 1 + weights.emphasis * target.marked.to(rgb)
-    loss = photometric_reference(shown, image[None], weight[None], weights.ssim)
-    if target.matte is None or weights.matte == 0:
+    weight = 1 + weights.emphasis * target.marked.to(rgb).view_as(alpha)
+    errors = (photometric_errors(shown, image, weights.ssim) * weight).sum(dim=(1, 2))
+    loss = (errors / weight.sum(dim=(1, 2)).clamp(min=1e-12)).mean()
+    if matte is None or weights.matte == 0:
         return loss
-    sure = ((target.matte <= weights.unsure) | (target.matte >= 255 - weights.unsure)).to(rgb)
-    return loss + weights.matte * ((alpha[0] - (target.matte > 127).to(rgb)).abs() * sure).mean()
+    sure = ((matte <= weights.unsure) | (matte >= 255 - weights.unsure)).to(rgb)
+    return loss + weights.matte * ((alpha - (matte > 127).to(rgb)).abs() * sure).mean()
 
 
 class _ViewLoss(torch.autograd.Function):

@@ -40,7 +40,7 @@ def test_untouched_corrections_change_nothing(cameras: Camera) -> None:
     rig = RigResiduals(cameras, 0.06)
     torch.testing.assert_close(rig.placed(cameras[1]).viewmats, cameras[1].viewmats)
     output = RenderOutput(torch.rand(1, 4, 4, 3), torch.rand(1, 4, 4), lambda: torch.rand(1, 4, 4))
-    assert torch.equal(rig.colored(output, cameras[1]).rgb, output.rgb)
+    assert torch.equal(rig.colored(output, cameras[1].ids).rgb, output.rgb)
 
 
 def test_the_cameras_do_not_move_as_one(cameras: Camera) -> None:
@@ -67,7 +67,7 @@ def test_colours_keep_their_mean(cameras: Camera) -> None:
     with torch.no_grad():
         rig.colors.normal_(generator=torch.Generator().manual_seed(0))
     output = RenderOutput(torch.rand(1, 4, 4, 3), torch.rand(1, 4, 4), lambda: torch.rand(1, 4, 4))
-    images = torch.cat([rig.colored(output, cameras[index]).rgb for index in range(len(cameras))])
+    images = torch.cat([rig.colored(output, cameras[index].ids).rgb for index in range(len(cameras))])
     torch.testing.assert_close(images.mean(0), output.rgb[0], atol=1e-5, rtol=0)
 
 

@@ -141,8 +141,8 @@ def test_pose_residuals_have_no_mean(head: HeadModel, track: CodeTrack) -> None:
     gaussians = learned(rig.pose(Codes.neutral()), torch.ones(5), parts)
     residuals = PoseResiduals(5, 0.06)
     torch.nn.init.constant_(residuals.values, 0.7)
-    same = residuals(gaussians, torch.zeros(50), 2)
+    same = residuals(gaussians, torch.zeros(50), [2])
     torch.testing.assert_close(same.means, gaussians.means)
     torch.nn.init.normal_(residuals.values)
-    moved = sum(residuals(gaussians, torch.zeros(50), index).means for index in range(5)) / 5
+    moved = sum(residuals(gaussians, torch.zeros(50), [index]).means for index in range(5)) / 5
     torch.testing.assert_close(moved, gaussians.means)

@@ -18,6 +18,7 @@ from studio.captures import Capture, open_capture
 from studio.codes import Codes, CodeTrack
 from studio.errors import StudioError
 from studio.heads.model import HeadModel
+from studio.kernels.view_loss import Target
 
 
 @pytest.fixture
@@ -134,7 +135,8 @@ def test_the_loss_of_a_perfect_render_is_zero_and_emphasis_counts(views: Views) 
 
     def loss(image: torch.Tensor, view: View, matte: float = 0.0) -> float:
         output = RenderOutput(image[None], torch.ones(1, *image.shape[:2]), lambda: torch.ones(1, *image.shape[:2]))
-        return float(image_loss(output, torch.zeros(3), photo, view, LossConfig(matte=matte)))
+        target = Target(photo, view.emphasis, view.alpha)
+        return float(image_loss(output, torch.zeros(3), target, LossConfig(matte=matte)))
 
     assert loss(photo, view) == pytest.approx(0.0, abs=1e-5)
     assert loss(photo, view, matte=1.0) == pytest.approx(float((alpha < 0.02).float().mean()), abs=1e-3)

@@ -37,7 +37,7 @@ def test_it_counts_for_frames_that_another_follows(capture: Capture, track: Code
     )
     for timestep, wanted in ((1, True), (5, False)):  # 5 is the last that is trained on
         view = plain.views[(timestep, 0)]
-        more = calm.objective.loss(calm.avatar, view, 0) - plain.objective.loss(plain.avatar, view, 0)
+        more = calm.objective.loss(calm.avatar, [view], [0]) - plain.objective.loss(plain.avatar, [view], [0])
         term = 2 * restlessness(calm.avatar, track.codes[timestep], track.codes[timestep + 1])
         torch.testing.assert_close(more, term if wanted else torch.zeros(()), atol=1e-5, rtol=0)
 

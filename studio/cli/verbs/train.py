@@ -16,7 +16,10 @@ from studio.errors import StudioError
 
 if TYPE_CHECKING:
     from recon.loop import Step
+    from recon.processes import Processes
     from studio.captures import Capture
+
+    Start = Callable[[Path, Callable[[Step], None] | None, bool, Processes], Path]
 
 
 def run(config: Config) -> None:
@@ -29,12 +32,20 @@ def run(config: Config) -> None:
 
 def train_avatar(config: Config, capture_folder: Path, track_name: str | None, out: Path, resume: bool) -> Path:
     """Train the kind of avatar that the group ``avatar`` chooses; returns the avatar folder in ``out``."""
+    from recon.processes import join, leave
+    from studio.kernels.backends import device_of
+
     plan = plan_training(config, capture_folder, track_name)
+    processes = join(device_of(config.text("kernels")))
     try:
-        with step_bar("train") as on_step:
-            return plan.start(out, on_step, resume)
+        if processes.first:
+            with step_bar("train") as on_step:
+                return plan.start(out, on_step, resume, processes)
+        return plan.start(out, None, resume, processes)
     finally:
-        note_origin(out, config, capture_folder, plan.track)
+        leave()
+        if processes.first:
+            note_origin(out, config, capture_folder, plan.track)
 
 
 @dataclass(frozen=True)
@@ -46,14 +57,14 @@ class TrainingPlan:
         settings: the training's own configuration.
         capture: what it learns from.
         track: name of the track, None where none is used.
-        start: trains into a run folder: (folder, on_step, resume) -> avatar folder.
+        start: trains into a run folder: (folder, on_step, resume, processes) -> avatar folder.
     """
 
     kind: str
     settings: Any
     capture: Capture
     track: str | None
-    start: Callable[[Path, Callable[[Step], None] | None, bool], Path]
+    start: Start
 
 
 def plan_training(config: Config, capture_folder: Path, track_name: str | None) -> TrainingPlan:
@@ -78,13 +89,13 @@ def plan_training(config: Config, capture_folder: Path, track_name: str | None) 
         from recon.train_hash_ensemble import train_hash_ensemble
 
         ensemble = settings.to(HashEnsembleConfig, **common)
-        start = partial(train_hash_ensemble, capture, track, ensemble)
+        start = _by_one(kind, partial(train_hash_ensemble, capture, track, ensemble))
         return TrainingPlan(kind, ensemble, capture, name, start)
     if kind == "hash_codes":
         from recon.train_hash_codes import HashCodesConfig, train_hash_codes
 
         codes = settings.to(HashCodesConfig, **common)
-        start = partial(train_hash_codes, capture, track, chosen_head(config, track), codes)
+        start = _by_one(kind, partial(train_hash_codes, capture, track, chosen_head(config, track), codes))
         return TrainingPlan(kind, codes, capture, name, start)
     from recon.train import train
     from recon.train_config import TrainConfig
@@ -98,8 +109,19 @@ def _static_plan(kind: str, settings: Config, common: Mapping[str, Any], capture
         from recon.train_hash import HashStaticConfig, train_hash_static
 
         field = settings.to(HashStaticConfig, **common)
-        return TrainingPlan(kind, field, capture, None, partial(train_hash_static, capture, field))
+        return TrainingPlan(kind, field, capture, None, _by_one(kind, partial(train_hash_static, capture, field)))
     from recon.train_static import StaticConfig, train_static
 
     static = settings.to(StaticConfig, **common)
-    return TrainingPlan(kind, static, capture, None, partial(train_static, capture, static))
+    return TrainingPlan(kind, static, capture, None, _by_one(kind, partial(train_static, capture, static)))
+
+
+def _by_one(kind: str, start: Callable[[Path, Callable[[Step], None] | None, bool], Path]) -> Start:
+    """A training that several processes cannot share."""
+
+    def started(out: Path, on_step: Callable[[Step], None] | None, resume: bool, processes: Processes) -> Path:
+        if processes.size > 1:
+            raise StudioError(f"avatar={kind}", got=f"{processes.size} processes", expected="one, or avatar=splats")
+        return start(out, on_step, resume)
+
+    return started
