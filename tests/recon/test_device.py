@@ -56,6 +56,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
             monkeypatch.setattr(
                 module, "device_of", lambda kernels: torch.device("cpu") if kernels == "cpu" else device
             )
+        monkeypatch.setattr(recon.splat_session, "_LEVEL_STEPS", 4)
         yield device
 
 
@@ -71,6 +72,8 @@ def test_batches_elsewhere_learn_what_the_cpu_learns(
     here = SplatSession(capture, track, head, replace(config, kernels="cpu"))
     there = SplatSession(capture, track, head, config)
     assert isinstance(there.avatar.learned.offsets.data, Pretend)
+    for session in (here, there):  # where a wall is seen as it is at once, rounding decides the sign of its gradient
+        session.objective.backdrop.images.detach().add_(0.05)
     for step in range(4):
         assert there.step(step) == pytest.approx(here.step(step), abs=1e-5)
     assert there.validate(4)["validation_psnr"] == pytest.approx(here.validate(4)["validation_psnr"], abs=1e-3)
@@ -128,7 +131,7 @@ def test_tensors_of_two_devices_do_not_meet(elsewhere: torch.device) -> None:
         there + torch.ones(3)
     with pytest.raises(RuntimeError, match="numpy"):
         there.detach().numpy()
-    assert float((2 * there).sum()) == 6.0
+    assert float((2 * there).sum().detach()) == 6.0
 
 
 def test_the_device_of_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
@@ -61,21 +62,22 @@ def _free_port() -> int:
 
 
 def main(capture: str, out: str, dies_at: str) -> None:
-    """Train and leave the last state of this process as <out>.<rank>.pt."""
+    """Train and leave what this process held after its last step as <out>.<rank>.safetensors."""
     processes = join(torch.device("cpu"))
-    sessions: list[SplatSession] = []
+    held: dict[str, torch.Tensor] = {}
     usual = SplatSession.step
 
     def watched(self: SplatSession, step: int) -> float:
         if step == int(dies_at) and processes.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        sessions[:] = [self]
-        return usual(self, step)
+        loss = usual(self, step)
+        held.update({name: value.detach().clone() for name, value in self.state().tensors.items()})
+        return loss
 
     SplatSession.step = watched  # type: ignore[method-assign]
     try:
         train(open_capture(Path(capture)), ball_track(), ball_head(), CONFIG, Path(out), processes=processes)
-        torch.save(sessions[0].state().tensors, f"{out}.{processes.rank}.pt")
+        save_file(held, f"{out}.{processes.rank}.safetensors")
     except StudioError as error:
         sys.exit(str(error))
     leave()
@@ -88,7 +90,7 @@ def test_two_processes_are_one_with_twice_the_images(
     started = [_start(capture.folder, tmp_path / "run", rank, port) for rank in (0, 1)]
     told = [process.communicate(timeout=SECONDS)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], told
-    first, second = (torch.load(tmp_path / f"run.{rank}.pt", weights_only=True) for rank in (0, 1))
+    first, second = (load_file(tmp_path / f"run.{rank}.safetensors") for rank in (0, 1))
     assert first.keys() == second.keys()
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
