@@ -153,7 +153,7 @@ def _judged(field: HashCodes, splats: SplatAvatar, renders: Capture) -> dict[str
     states, part = renders.track(_TRACK).codes, renders.split("test")
     images, truths = [], []
     for timestep in part.timesteps:
-        images.append(splats.render(renders.cameras, states[timestep]).rgb.clamp(0, 1))
+        images.append(splats.render(renders.cameras, states[timestep]).cpu().rgb.clamp(0, 1))
         truths += [torch.from_numpy(renders.image(timestep, camera)).float()[None] / 255 for camera in part.cameras]
     one, codes = renders.cameras[0], states[part.timesteps[0]]
     score = psnr(torch.cat(images), torch.cat(truths))

@@ -121,7 +121,7 @@ def fit_codes(
     known = torch.nonzero(track.valid)[:, 0].tolist()
     if not known:
         raise StudioError("nothing to fit codes to", got="no frame with a face", expected="tracked frames")
-    fitting = _Fitting(avatar, capture, track, config, known)
+    fitting = _Fitting(avatar.to("cpu"), capture, track, config, known)
     codes, errors = track.codes, []
     for start in range(0, len(known), _WINDOW):
         frames = known[start : start + _WINDOW]

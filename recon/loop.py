@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import torch
+
 from recon.forecast import Meter, Outlook
 from recon.interrupt import Interrupt, deferred_interrupt
 from recon.processes import ALONE, Processes
@@ -17,7 +19,7 @@ from studio.avatar import Avatar
 from studio.captures import Capture
 from studio.errors import StudioError
 from studio.folders import Manifest, content_hash, read_manifest, require_new, write_folder
-from studio.kernels.backends import choose_kernels, device_of
+from studio.kernels.backends import choose_kernels
 
 
 class Schedule(Protocol):
@@ -49,6 +51,11 @@ class Session(Protocol):
     @property
     def avatar(self) -> Any:
         """As trained so far, for live views."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the kernels work."""
         ...
 
     def step(self, step: int) -> float:
@@ -201,7 +208,7 @@ def _keep(
     avatar, body = session.result()
     manifest = Manifest(
         kind="avatar",
-        kernels=choose_kernels("auto", device_of(config.kernels)),
+        kernels=choose_kernels("auto", session.device),
         seed=config.seed,
         parents=parents,
         licence=capture.manifest.licence,

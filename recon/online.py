@@ -23,7 +23,7 @@ from studio.codes import CodeTrack
 from studio.errors import StudioError
 from studio.folders import Manifest, content_hash, require_new, write_folder
 from studio.heads.model import HeadModel
-from studio.kernels.backends import choose_kernels, device_of
+from studio.kernels.backends import choose_kernels
 from studio.kernels.warmup import warm_up
 from studio.logs import say
 
@@ -178,7 +178,7 @@ def _store(
     avatar, body = session.result()
     manifest = Manifest(
         kind="avatar",
-        kernels=choose_kernels("auto", device_of(config.kernels)),
+        kernels=choose_kernels("auto", session.device),
         seed=config.seed,
         parents=parents,
         body={**body, "config": asdict(config)},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+import torch
+
 from recon.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from recon.processes import ALONE, Processes
 
@@ -13,6 +15,7 @@ class StoredSession(ABC):
     """A session that tells what its next step depends on; see ``recon.loop.Session`` for the rest of it."""
 
     processes: Processes = ALONE  # that train together
+    device = torch.device("cpu")  # where the kernels work
 
     @abstractmethod
     def state(self) -> Checkpoint:

@@ -73,9 +73,9 @@ class SplatSession(StoredSession):
         self._placed = make_binding(person, track.codes, samples, count, generator)  # on the whole head
         avatar = _new_avatar(capture, track, person, head.hash, self._placed, selection, config, generator)
         initial_colors(avatar, track.codes, samples)
-        device = device_of(config.kernels)
-        self.avatar = replace(avatar.to(device), kernels=config.kernels)
-        self.views.move(device)
+        self.device = device_of(config.kernels)
+        self.avatar = replace(avatar.to(self.device), kernels=config.kernels)
+        self.views.move(self.device)
         self.objective = Objective(self.views, track.codes, selection, self.avatar.learned.unit, config)
         self.held = HeldColors(self.avatar)
         self.sampler: Draws = Sampler(len(self.keys), config.seed)

@@ -56,6 +56,8 @@ def developer(behind: Tensor, config: RenderConfig) -> Callable[[RenderOutput], 
     """
 
     def develop(frame: RenderOutput) -> Layers:
+        if config.passes or config.images == "exr":
+            frame = frame.cpu()
         layers = {"alpha": frame.alpha[0].numpy()} if "alpha" in config.passes else {}
         if "depth" in config.passes:
             layers["depth"] = frame.depth[0].numpy()
@@ -73,6 +75,7 @@ def developer(behind: Tensor, config: RenderConfig) -> Callable[[RenderOutput], 
 
 def transparent(image: RenderOutput) -> np.ndarray:
     """[H, W, 4] uint8 with straight (not premultiplied) colours, as PNG wants them."""
+    image = image.cpu()
     alpha = image.alpha[0][..., None]
     rgb = image.rgb[0] / alpha.clamp(min=1e-4)
     return to_uint8(torch.cat((rgb, alpha), dim=-1).numpy())

@@ -34,6 +34,12 @@ class RenderOutput:
         """[C, H, W] expected camera z in metres, 0 where nothing is."""
         return self.make_depth()
 
+    def cpu(self) -> RenderOutput:
+        """The same images on the CPU, for who goes on with arrays."""
+        if self.rgb.device.type == "cpu":
+            return self
+        return RenderOutput(self.rgb.cpu(), self.alpha.cpu(), lambda: self.depth.cpu())
+
     def over(
         self,
         background: Tensor,  # [3], [H, W, 3] or [C, H, W, 3] sRGB-encoded, 0..1

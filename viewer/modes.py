@@ -121,7 +121,7 @@ def colour(sight: Sight) -> np.ndarray:
 
 @mode("Depth", "near is warm, far is cold; the range is that of the head on show")
 def depth(sight: Sight) -> np.ndarray:
-    image = sight.output()
+    image = sight.output().cpu()
     values, sure = image.depth[0], image.alpha[0] > _SURE
     seen = values[sure]
     if not seen.numel():
@@ -133,13 +133,13 @@ def depth(sight: Sight) -> np.ndarray:
 
 @mode("Alpha", "white is covered, black is empty")
 def alpha(sight: Sight) -> np.ndarray:
-    levels = to_uint8(sight.output().alpha[0].numpy())
+    levels = to_uint8(sight.output().cpu().alpha[0].numpy())
     return np.repeat(levels[..., None], 3, axis=2)
 
 
 @mode("Normals", "which way the surface faces: red right, green up, blue towards the camera")
 def normals(sight: Sight) -> np.ndarray:
-    image = sight.output()
+    image = sight.output().cpu()
     directions = surface_normals(image.depth[0], image.alpha[0] > _SURE, sight.camera)
     flipped = directions * torch.tensor((1.0, -1.0, -1.0))  # camera axes to right, up, towards the viewer
     return _masked(to_uint8((0.5 + 0.5 * flipped).numpy()), image.alpha[0])
@@ -170,7 +170,7 @@ def ellipsoids(sight: Sight) -> np.ndarray:
 def error(sight: Sight) -> np.ndarray:
     if sight.truth is None:
         return colour(sight)
-    picture = sight.output().over(sight.behind)[0]
+    picture = sight.output().cpu().over(sight.behind)[0]
     difference = (picture - sight.truth).abs().mean(-1) / _ERROR_RANGE
     return cv2.applyColorMap(to_uint8(difference.clamp(0, 1).numpy()), cv2.COLORMAP_INFERNO)[..., ::-1].copy()
 

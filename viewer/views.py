@@ -112,7 +112,7 @@ class Viewpoints:
         camera = avatar.camera[0]
         scale = _PROBE_PIXELS / max(camera.width, camera.height)
         small = camera.resized(max(round(camera.width * scale), 1), max(round(camera.height * scale), 1))
-        depth = _typical_depth(avatar.render(small, avatar.codes))
+        depth = _typical_depth(avatar.render(small, avatar.codes).cpu())
         capture = _along_image_center(camera, depth)
         head = avatar.codes.head_to_world
         if len(avatar.space) == 0 or not _is_seen(camera, head[:3, 3], depth):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -137,8 +137,9 @@ class SplatAvatar:
 
     @torch.no_grad()
     def gaussians(self, codes: Codes) -> Splats:
-        """The Gaussians of one state in the world."""
-        local, pose = self.head_gaussians(codes), codes.head_to_world.to(self.device)
+        """The Gaussians of one state in the world, on the CPU."""
+        gaussians, pose = self.head_gaussians(codes), codes.head_to_world
+        local = Gaussians(*(getattr(gaussians, item.name).cpu() for item in fields(Gaussians)))
         turn = matrix_to_quat(pose[:3, :3])
         means = transform_points(pose, local.means)
         quats = quat_multiply(turn.expand_as(local.quats), local.quats)

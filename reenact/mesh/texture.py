@@ -88,7 +88,7 @@ def _seen(
     corners = head.faces[face]
     places = (vertices[corners] * where[..., None]).sum(1)
     normals = (vertex_normals(vertices, head.faces)[corners] * where[..., None]).sum(1)
-    picture = avatar.render(cameras, codes)
+    picture = avatar.render(cameras, codes).cpu()
     depth = rasterize_mesh(vertices, head.faces, cameras).depth
     xy, z = cameras.project(places)
     grid = (xy / torch.tensor((cameras.width, cameras.height)) * 2 - 1)[:, None]  # [C, 1, N, 2]

@@ -128,6 +128,7 @@ def render_scene(actors: Sequence[Actor], camera: Camera, frame: int) -> RenderO
     images = [actor.avatar.render(camera, actor.state(frame)) for actor in actors]
     if len(images) == 1:
         return images[0]
+    images = [image.cpu() for image in images]
     depths = torch.stack([torch.where(image.alpha > 0.02, image.depth, torch.inf) for image in images])
     order = depths.argsort(0)
     colors, alphas = torch.stack([image.rgb for image in images]), torch.stack([image.alpha for image in images])

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import recon.avatars.splats
-import recon.loop
 import recon.splat_session
 from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
@@ -52,7 +51,7 @@ EVERYTHING = replace(
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """Another device than the CPU, where kernels=auto finds one."""
     with pretended(monkeypatch) as device:
-        for module in (recon.splat_session, recon.avatars.splats, recon.loop):
+        for module in (recon.splat_session, recon.avatars.splats):
             monkeypatch.setattr(
                 module, "device_of", lambda kernels: torch.device("cpu") if kernels == "cpu" else device
             )

@@ -103,15 +103,18 @@ def test_a_matte_lets_the_background_be_exchanged(views: Views) -> None:
 def test_rigs_get_random_colors_and_single_cameras_a_learned_background(views: Views) -> None:
     rig = Backdrop(views, (0, 2), (0, 1, 2), "auto", seed=0)
     assert rig.random
-    first, second = (rig(views[(0, 0)], step)[0] for step in (0, 1))
+    first, second = (rig([views[(0, 0)]], [number])[0] for number in (0, 1))
     assert not torch.equal(first, second)
-    assert torch.equal(first, rig(views[(0, 0)], 0)[0])
+    assert torch.equal(first, rig([views[(0, 0)]], [0])[0])
     single = Backdrop(views, (1,), (0, 1, 2), "auto", seed=0)
-    behind, photo = single(views[(0, 1)], 0)
+    behind, photo = single([views[(0, 1)]], [0])
     assert torch.equal(photo, views[(0, 1)].image)
     assert torch.equal(single.truth(views[(0, 1)])[1], photo.float() / 255)
     assert torch.equal(rig.truth(views[(0, 0)])[0], torch.ones(3))
     torch.testing.assert_close(behind, torch.full_like(behind, 102 / 255))
+    behind, photos = rig([views[(0, 0)], views[(1, 0)]], [0, 1])
+    assert torch.equal(behind, torch.stack((first, second))[:, None, None])
+    assert torch.equal(photos[1], rig([views[(1, 0)]], [1])[1])
 
 
 def test_random_colors_need_mattes(views: Views) -> None:

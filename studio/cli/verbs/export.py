@@ -58,7 +58,7 @@ def _subject(config: Config, out: Path) -> Subject:
     folder = _required(config, "avatar", out)
     driving = _motion(config)
     track, audio = (None, None) if driving is None else (driving.track, driving.audio)
-    avatar = load_avatar(folder, gaussians=config.get("gaussians", int | None))
+    avatar = load_avatar(folder, "cpu", config.get("gaussians", int | None))
     return Subject(
         avatar,
         folder.resolve().parent.name if folder.name == "avatar" else folder.stem,
@@ -104,7 +104,7 @@ def _export_avatar(config: Config, out: Path) -> None:
     from studio.folders import content_hash
 
     folder = _required(config, "avatar", out)
-    avatar = load_avatar(folder, gaussians=config.get("gaussians", int | None))
+    avatar = load_avatar(folder, "cpu", config.get("gaussians", int | None))
     if isinstance(avatar, HashCodes):
         _bake(config, folder, avatar, out)
         return
