@@ -11,6 +11,7 @@ from recon.head_field import HeadField, Moments
 from recon.radiance import pixel_rays
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
+from studio.kernels.march import Composite
 
 _RAYS = 4096  # at a time: about 100 kB of samples each before the empty ones are dropped
 
@@ -32,6 +33,18 @@ def render_rays(
     return RenderOutput(seen[..., :3].contiguous(), seen[..., 3].contiguous(), lambda: seen[..., 4])
 
 
+def shown_pixels(
+    seen: Composite,
+    z: Tensor,  # [R] camera z per distance
+    behind: Tensor | None = None,  # [R, 3] colours of what is behind everything
+) -> Tensor:
+    """What rays see as ``render_rays`` wants it [R, 5]."""
+    rgb, alpha = seen.rgb.clamp(0.0, 1.0), seen.alpha[:, None].clamp(0.0, 1.0)
+    if behind is not None:
+        rgb, alpha = rgb + (1.0 - alpha) * behind, torch.ones_like(alpha)
+    return torch.cat((rgb, alpha, (seen.depth * z)[:, None]), dim=1)
+
+
 @torch.no_grad()
 def render_field(field: HeadField, moments: Moments, camera: Camera) -> RenderOutput:
     """One moment (C = 1) from all cameras, whose world is the field's frame."""
@@ -45,7 +58,6 @@ def render_field(field: HeadField, moments: Moments, camera: Camera) -> RenderOu
         shown = field.parameters.get("appearance")
         shown = None if shown is None else shown.mean(0).expand(len(z), -1)
         seen = field.shade(origins, directions, index, prepared, samples, shown)
-        rgb, alpha = seen.rgb.clamp(0.0, 1.0), seen.alpha[:, None].clamp(0.0, 1.0)
-        return torch.cat((rgb, alpha, (seen.depth * z)[:, None]), dim=1)
+        return shown_pixels(seen, z)
 
     return render_rays(camera, look)

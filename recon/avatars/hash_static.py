@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recon.avatars.static_splats import STATIC
 from recon.field_files import Groups, load_field, save_field
-from recon.field_render import render_rays
+from recon.field_render import render_rays, shown_pixels
 from recon.radiance import FieldShape, RadianceField
 from studio.avatar import RenderOutput
 from studio.cameras import Camera
@@ -59,13 +59,9 @@ class HashStatic:
 
     def _rays(self, origins: Tensor, directions: Tensor, z: Tensor) -> Tensor:
         """[R, 5] premultiplied rgb, alpha and camera z of rays."""
-        field, sky = self.field, self.field.sky(directions)
+        field = self.field
         samples, _ = field.visible(origins, directions, field.march(origins, directions))
-        seen = field.shade(origins, directions, samples)
-        rgb, alpha = seen.rgb.clamp(0.0, 1.0), seen.alpha[:, None].clamp(0.0, 1.0)
-        if sky is not None:
-            rgb, alpha = rgb + (1.0 - alpha) * sky, torch.ones_like(alpha)
-        return torch.cat((rgb, alpha, (seen.depth * z)[:, None]), dim=1)
+        return shown_pixels(field.shade(origins, directions, samples), z, field.sky(directions))
 
     def save(self, folder: Path, manifest: Manifest) -> None:
         """Write an avatar folder; ``manifest`` brings provenance. Raises StudioError if it exists and is not empty."""
