@@ -49,6 +49,16 @@ class Sightings:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def on(self, mattes: Tensor) -> Sightings:
+        """Those on the object; mattes: [C, H, W] uint8."""
+        kept = mattes[tuple(self.pixels.unbind(1))] > 127
+        return Sightings(self.pixels[kept], self.distances[kept], self.errors[kept])
+
+    def draw(self, count: int, generator: torch.Generator) -> Sightings:
+        """So many of them at random; none if there are none."""
+        chosen = torch.randint(max(len(self), 1), (count if len(self) else 0,), generator=generator)
+        return Sightings(self.pixels[chosen], self.distances[chosen], self.errors[chosen])
+
 
 def _project(rig: Camera, views: Tensor, points: Tensor) -> Tensor:
     """[N, 2] pixels of points [N, 3], each in a view of its own."""
@@ -60,16 +70,15 @@ def _project(rig: Camera, views: Tensor, points: Tensor) -> Tensor:
 def sighting_loss(
     seen: Composite,
     samples: Samples,
-    distances: Tensor,  # [K] of the last K of the rays
-    errors: Tensor,  # [K]
+    known: Sightings,  # of the last K of the rays
 ) -> Tensor:
     """Mean of -log of the share of the light that comes from where it should."""
-    if not len(distances):
+    if not len(known):
         return seen.weights.new_zeros(())
-    first = len(samples.offsets) - 1 - len(distances)
+    first = len(samples.offsets) - 1 - len(known)
     told = samples.rays >= first
     which = samples.rays[told] - first
-    reach = errors[which] + (samples.ends - samples.starts)[told]
-    there = (samples.middles[told] - distances[which]).abs() <= reach
-    share = torch.zeros_like(distances).index_add(0, which, seen.weights[told] * there)
+    reach = known.errors[which] + (samples.ends - samples.starts)[told]
+    there = (samples.middles[told] - known.distances[which]).abs() <= reach
+    share = torch.zeros_like(known.distances).index_add(0, which, seen.weights[told] * there)
     return -((share + _FLOOR) / (1.0 + _FLOOR)).log().mean()

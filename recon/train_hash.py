@@ -100,7 +100,8 @@ class HashStaticSession(FieldSession):
         say(f"{len(sparse)} points triangulated from {len(indices)} photos")
         occupancy = _occupancy(self.cameras, sparse, config, alone=self.mattes is not None)
         carve(occupancy, self.cameras, sparse)
-        self.sightings = Sightings.of(sparse, self.cameras)
+        sightings = Sightings.of(sparse, self.cameras)
+        self.sightings = sightings if self.mattes is None else sightings.on(self.mattes)
         raw = config.field.initial(self.generator, sky=self.mattes is None)
         self.parameters = {name: torch.nn.Parameter(value) for name, value in raw.items()}
         step = float((occupancy.upper - occupancy.lower).norm()) / config.steps
@@ -128,13 +129,13 @@ class HashStaticSession(FieldSession):
         return float(loss.detach())
 
     def _loss(self) -> Tensor:
-        rays, field, sightings = self.count, self.avatar.field, self.sightings
-        sighted = torch.randint(len(sightings), (round(_SIGHTED * rays),), generator=self.generator)
-        free = rays - len(sighted)
+        rays, field = self.count, self.avatar.field
+        known = self.sightings.draw(round(_SIGHTED * rays), self.generator)
+        free = rays - len(known)
         pixels = torch.stack(
             [torch.randint(size, (free,), generator=self.generator) for size in self.images.shape[:3]], dim=1
         )
-        pixels = torch.cat((pixels, sightings.pixels[sighted]))
+        pixels = torch.cat((pixels, known.pixels))
         origins, directions, _ = pixel_rays(self.cameras, pixels)
         jitter = torch.rand(rays, generator=self.generator)
         samples, looked = field.visible(origins, directions, field.march(origins, directions, jitter))
@@ -144,8 +145,7 @@ class HashStaticSession(FieldSession):
         image = seen.rgb + (1.0 - seen.alpha[:, None]) * background
         image = self.exposures(image, pixels[:, 0])
         loss = torch.nn.functional.smooth_l1_loss(image, target, beta=0.1)
-        known = sighting_loss(seen, samples, sightings.distances[sighted], sightings.errors[sighted])
-        loss = loss + self.config.sighting_weight * known
+        loss = loss + self.config.sighting_weight * sighting_loss(seen, samples, known)
         shells = field.shells
         if shells is not None:
             samples = shells.measured(samples, origins, directions)

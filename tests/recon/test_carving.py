@@ -71,15 +71,28 @@ def test_errors_of_sightings_by_hand() -> None:
     assert len(Sightings.of(middle, RIG)) == 0  # in small images too coarse to be of use
 
 
+def test_sightings_on_the_object_are_drawn() -> None:
+    pixels = torch.tensor([[0, 1, 1], [0, 1, 0], [1, 0, 0]])
+    known = Sightings(pixels, torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.3]))
+    mattes = torch.zeros(2, 2, 2, dtype=torch.uint8)
+    random = torch.Generator().manual_seed(0)
+    assert len(known.on(mattes).draw(5, random)) == 0
+    mattes[0, 1, 0] = 200
+    drawn = known.on(mattes).draw(5, random)
+    assert drawn.pixels.tolist() == [[0, 1, 0]] * 5
+    assert drawn.distances.tolist() == [2.0] * 5
+    assert set(known.draw(50, random).distances.tolist()) == {1.0, 2.0, 3.0}
+
+
 def test_the_loss_asks_for_light_from_there() -> None:
     """Two rays, the second sighted at 2.0 within 0.1 and a sample's length: it gets 0.3 of its light from there."""
     starts = torch.tensor([1.0, 1.0, 1.9, 2.5])
     samples = Samples(starts, starts + 0.2, torch.tensor([0, 1, 1, 1]), torch.tensor([0, 1, 4]))
     weights = torch.tensor([0.9, 0.5, 0.3, 0.1], requires_grad=True)
     seen = Composite(torch.zeros(2, 3), torch.zeros(2), torch.zeros(2), weights)
-    loss = sighting_loss(seen, samples, torch.tensor([2.0]), torch.tensor([0.1]))
+    loss = sighting_loss(seen, samples, Sightings(torch.zeros(1, 3), torch.tensor([2.0]), torch.tensor([0.1])))
     assert float(loss.detach()) == pytest.approx(-np.log(0.4 / 1.1), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, weights)
     assert gradient.tolist() == pytest.approx([0.0, 0.0, -1 / 0.4, 0.0])
-    nothing = sighting_loss(seen, samples, torch.zeros(0), torch.zeros(0))
+    nothing = sighting_loss(seen, samples, Sightings(torch.zeros(0, 3), torch.zeros(0), torch.zeros(0)))
     assert float(nothing) == 0.0
