@@ -34,6 +34,7 @@ from studio.kernels.simd_memory import fetch_add, load3, store3
 from studio.kernels.workers import run, worker_count
 
 _CACHED = 1 << 19  # numbers of a table that the caches hold
+_TURNED = 64  # samples whose features stay in the first cache; level by level, or all levels would share its few lines
 
 
 def encode(positions: np.ndarray, table: np.ndarray, levels: Levels, features: int, out: np.ndarray) -> None:
@@ -157,10 +158,12 @@ def _interleave(worker: int, workers: int, apart: Array, depth: int, out: Array,
     """From [L, B, F] to [B, L, F]."""
     width = len(features)
     count = apart.size // (depth * width)
-    for sample in range(worker * count // workers, (worker + 1) * count // workers):
+    first, end = worker * count // workers, (worker + 1) * count // workers
+    for begin in range(first, end, _TURNED):
         for level in range(depth):
-            for f in range(width):
-                out[(sample * depth + level) * width + f] = apart[(level * count + sample) * width + f]
+            for sample in range(begin, min(begin + _TURNED, end)):
+                for f in range(width):
+                    out[(sample * depth + level) * width + f] = apart[(level * count + sample) * width + f]
 
 
 @kernel
@@ -168,10 +171,12 @@ def _separate(worker: int, workers: int, given: Array, depth: int, apart: Array,
     """From [B, L, F] to [L, B, F]."""
     width = len(features)
     count = apart.size // (depth * width)
-    for sample in range(worker * count // workers, (worker + 1) * count // workers):
+    first, end = worker * count // workers, (worker + 1) * count // workers
+    for begin in range(first, end, _TURNED):
         for level in range(depth):
-            for f in range(width):
-                apart[(level * count + sample) * width + f] = given[(sample * depth + level) * width + f]
+            for sample in range(begin, min(begin + _TURNED, end)):
+                for f in range(width):
+                    apart[(level * count + sample) * width + f] = given[(sample * depth + level) * width + f]
 
 
 @kernel
