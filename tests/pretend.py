@@ -151,19 +151,25 @@ def rasterization(
     plain = [_plain(value).detach().clone() for value in (means, quats, scales, opacities, colors, viewmats, Ks)]
     screen = call.draw(plain)[1]
     there = isinstance(means, Pretend)
-    means2d, radii = (Pretend(value) if there else value for value in screen)
+    shape = screen[1].shape
+    seen = screen[1].reshape(-1).nonzero()[:, 0] if packed else torch.arange(screen[1].numel())
+    call.seen = seen
+    kept = [value.reshape(-1, *value.shape[len(shape) :])[seen] if packed else value for value in screen]
+    image, gaussian = seen // shape[-1], seen % shape[-1]
+    ids = {"batch_ids": image // views, "camera_ids": image % views, "gaussian_ids": gaussian} if packed else {}
+    means2d, radii = (Pretend(value) if there else value for value in kept)
+    info = {name: Pretend(value) if there else value for name, value in ids.items()}
     means2d.requires_grad_(torch.is_grad_enabled() and means.requires_grad)
     call.means2d = means2d
     images, alpha = _Rasterization.apply(call, means2d, means, quats, scales, opacities, colors, viewmats, Ks)
-    if not packed:
-        return images, alpha, {"means2d": means2d, "radii": radii[..., None].expand(*radii.shape, 2)}
-    raise NotImplementedError("packed")
+    return images, alpha, {**info, "means2d": means2d, "radii": radii[..., None].expand(*radii.shape, 2)}
 
 
 class _Images:
     """One call of ``rasterization``; every scene by itself."""
 
     means2d: Tensor
+    seen: Tensor  # places in [..., C, N] that means2d has
 
     def __init__(self, width: int, height: int, options: dict[str, Any], with_depth: bool, absgrad: bool) -> None:
         self.width, self.height, self.options = width, height, options
@@ -208,8 +214,8 @@ class _Rasterization(torch.autograd.Function):
         wanted = ctx.inputs[:-1]  # all but Ks
         found = torch.autograd.grad(ctx.images, wanted, [_plain(value) for value in given], allow_unused=True)
         shape, call = ctx.call.means2d.shape, ctx.call
-        screen = torch.stack([render.screen.means2d_grad for render in ctx.renders]).reshape(shape)
-        magnitude = torch.stack([render.screen.means2d_absgrad for render in ctx.renders]).reshape(shape)
+        two = [[getattr(r.screen, name) for r in ctx.renders] for name in ("means2d_grad", "means2d_absgrad")]
+        screen, magnitude = (torch.stack(parts).reshape(-1, 2)[call.seen].reshape(shape) for parts in two)
 
         def wrapped(value: Tensor | None) -> Tensor | None:
             return Pretend(value) if ctx.there and value is not None else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from studio.cameras import Camera
 from studio.errors import StudioError
+
+# Projections (Gaussians of all images) from which on only those that are seen are kept: a gigabyte, about.
+_MANY = 1 << 23
 
 
 def rasterize_gsplat(
@@ -32,6 +36,8 @@ def rasterize_gsplat(
         raise StudioError("kernels=cuda", got=str(error), expected="gsplat", next="pip install gsplat") from error
     means, quats, scales, opacities, colors = splats
     batch = means.shape[:-2]
+    images_and_splats = (*batch, 1 if paired else len(camera), means.shape[-2])
+    packed = math.prod(images_and_splats) > _MANY
     if paired:
         viewmats, Ks = camera.viewmats[:, None], camera.Ks[:, None]
     else:
@@ -48,7 +54,7 @@ def rasterize_gsplat(
         camera.height,
         near_plane=near,
         sh_degree=sh_degree,
-        packed=False,
+        packed=packed,
         render_mode="RGB+ED" if with_depth else "RGB",
         rasterize_mode="antialiased" if antialiased else "classic",
         absgrad=absgrad,
@@ -60,12 +66,21 @@ def rasterize_gsplat(
     def in_shape(value: Tensor) -> Tensor:
         return value.squeeze(len(batch)) if paired else value
 
+    def whole(value: Tensor) -> Tensor:
+        """[..., C, N, …], with zeros for what a packed call left out."""
+        if packed:
+            image = info["batch_ids"] * images_and_splats[-2] + info["camera_ids"]
+            place = image * images_and_splats[-1] + info["gaussian_ids"]
+            everything = value.new_zeros(math.prod(images_and_splats), *value.shape[1:])
+            value = everything.index_copy(0, place.long(), value).view(*images_and_splats, *value.shape[1:])
+        return in_shape(value)
+
     def gradients() -> tuple[Tensor, Tensor] | None:
         if means2d.grad is None:
             return None
         magnitudes = means2d.absgrad if absgrad else torch.zeros_like(means2d)
-        return in_shape(means2d.grad), in_shape(magnitudes)
+        return whole(means2d.grad), whole(magnitudes)
 
     depth = images[..., 3] if with_depth else images[..., :0, :0, 0]
     rgb, alpha, depth = (in_shape(image) for image in (images[..., :3], alpha[..., 0], depth))
-    return rgb, alpha, depth, lambda: (in_shape(means2d.detach()), in_shape(radii)), gradients
+    return rgb, alpha, depth, lambda: (whole(means2d.detach()), whole(radii)), gradients
