@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.cuda import driven_row, training_row
 from benchmarks.measuring import best_milliseconds, one_core, print_table, write_json
 from benchmarks.opensplat import OpenSplat, open_extension
 from benchmarks.scenes import head_shell, portrait_camera
@@ -32,7 +33,7 @@ Render = Callable[[list[Tensor], Camera], tuple[Tensor, Tensor]]
 
 
 def main() -> None:
-    """Run what this machine can, print a table and write ``splat_cpu.json`` or ``splat_cuda.json``."""
+    """Run what this machine can, print tables and write ``splat_cpu.json``; with a GPU ``<name>_cuda.json``, too."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder for the JSON files")
     parser.add_argument("--full", action="store_true", help="also time the slow competitors at 50,000 Gaussians, 512²")
@@ -57,10 +58,14 @@ def main() -> None:
         rows += avatar_rows(options.avatar, rival)
     print_table(rows)
     write_json(options.out / "splat_cpu.json", "splat, CPU", rows)
-    if torch.cuda.is_available():
-        rows = cuda_rows()
+    if not torch.cuda.is_available():
+        print("CUDA is skipped (rasteriser, driven frames, training): torch sees no CUDA device")
+        return
+    device = torch.device("cuda", torch.cuda.current_device())
+    tables = {"splat": cuda_rows(), "drive": [driven_row(device)], "train": [training_row("cuda")]}
+    for name, rows in tables.items():
         print_table(rows)
-        write_json(options.out / "splat_cuda.json", "splat, CUDA", rows)
+        write_json(options.out / f"{name}_cuda.json", f"{name}, CUDA", rows)
 
 
 def cpu_rows(full: bool, peers: dict[str, Render]) -> list[dict[str, object]]:
@@ -175,9 +180,7 @@ def _torch_tiles(splats: list[Tensor], camera: Camera) -> tuple[Tensor, Tensor]:
 def _gsplat(splats: list[Tensor], camera: Camera) -> tuple[Tensor, Tensor]:
     from gsplat import rasterization
 
-    image, alpha, _ = rasterization(
-        *splats, camera.viewmats, camera.Ks, camera.width, camera.height, packed=False, render_mode="RGB+ED"
-    )
+    image, alpha, _ = rasterization(*splats, camera.viewmats, camera.Ks, camera.width, camera.height, packed=False)
     return image[..., :3], alpha
 
 
