@@ -9,7 +9,9 @@ import viser
 
 from studio.avatar import Avatar
 from studio.codes import CodeTrack
+from viewer.control import Control
 from viewer.desk import Desk, build_tabs
+from viewer.drawers import Drawers
 from viewer.footage import Footage
 from viewer.gallery import Gallery
 from viewer.help import Help
@@ -64,10 +66,12 @@ class Viewer:
         self._place_first_camera(viewpoints, from_capture=avatar.background is not None or footage is not None)
         stage = Stage(avatar, viewpoints, footage, subject.rival, subject.head)
         pages = Pages(self._server)
-        gallery = Gallery(self._server, pages, session, stage, self._config.size, viewpoints.orbit_limits)
+        drawers = Drawers(self._server, pages, stage, self._config.drawn_by)
+        gallery = Gallery(self._server, pages, session, stage, self._config.size, viewpoints.orbit_limits, drawers)
         transport = Transport(session, reel)
         folder = self._config.folder
-        self._desk = Desk(self._server, session, subject, stage, gallery, viewpoints, transport, pages, folder)
+        control = Control(self._server)
+        self._desk = Desk(self._server, session, subject, stage, gallery, viewpoints, transport, pages, folder, control)
         self._build()
 
     @property

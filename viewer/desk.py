@@ -17,6 +17,7 @@ import viser
 from studio.avatar import Avatar
 from studio.errors import StudioError
 from studio.logs import say
+from viewer.control import Control
 from viewer.gallery import Gallery
 from viewer.pages import Pages
 from viewer.server import LocalServer
@@ -52,6 +53,7 @@ class Desk:
         transport: plays tracks.
         pages: the browsers' pages.
         folder: the project's folder: nothing outside of it is read or written for a browser.
+        control: who may move things.
     """
 
     server: LocalServer
@@ -63,6 +65,7 @@ class Desk:
     transport: Transport
     pages: Pages
     folder: Path
+    control: Control
     shortcuts: list[Shortcut] = field(default_factory=list)
     closers: list[Callable[[], object]] = field(default_factory=list)
     services: dict[str, Any] = field(default_factory=dict)
@@ -75,14 +78,24 @@ class Desk:
     def gui(self) -> viser.GuiApi:
         return self.server.gui
 
-    def command(self, label: str, hotkey: str, action: Action, shown: str | None = None) -> None:
-        """A key for something; it also stands in the browser's command palette and in the help."""
+    def command(
+        self, label: str, hotkey: str, action: Action, shown: str | None = None, *, is_free: bool = False
+    ) -> None:
+        """A key for something; it also stands in the browser's command palette and in the help.
+
+        ``is_free``: also for browsers that only watch, see ``viewer.control``.
+        """
         key: Any = hotkey
-        self.gui.add_command(label, hotkey=key).on_trigger(lambda event: self.attempt(action, event.client))
+        handle = self.gui.add_command(label, hotkey=key)
+        handle.on_trigger(lambda event: self.attempt(action, event.client))
+        if is_free:
+            self.control.free(handle)
         self.shortcuts.append(Shortcut(shown or hotkey, label))
 
-    def click(self, button: Any, action: Action) -> None:
-        """What a button does."""
+    def click(self, button: Any, action: Action, *, is_free: bool = False) -> None:
+        """What a button does; ``is_free`` as of ``command``."""
+        if is_free:
+            self.control.free(button)
         button.on_click(lambda event: self.attempt(action, event.client))
 
     def attempt(self, action: Action, client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ import viser
 
 from studio.logs import say
 from viewer.arrivals import Arrivals
+from viewer.drawers import Drawers
 from viewer.pages import Page, Pages
-from viewer.renderer import Picture, RenderWorker, Request
+from viewer.renderer import Image, Picture, RenderWorker, Request
 from viewer.session import Session
 from viewer.stage import Shot, Stage
 from viewer.views import View
@@ -23,6 +25,8 @@ _READOUT_SECONDS = 0.25
 _REPORT_SECONDS = 10.0
 _FIRST_DELAY = 0.06
 _DISPLAY_SECONDS = 0.03  # of a browser whose page does not tell: decoding and the next frame of the screen
+
+Path = Callable[[int, float], View]  # frame and shape (width / height) of a window -> what is seen
 
 
 class Gallery:
@@ -35,6 +39,7 @@ class Gallery:
         stage: draws it.
         size: greatest width or height of a picture in pixels.
         orbit_limits: how near and how far, in metres, a browser may go.
+        drawers: the pages that draw by themselves.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Gallery:
         stage: Stage,
         size: int,
         orbit_limits: tuple[float, float],
+        drawers: Drawers,
     ) -> None:
         self._server = server
         self._pages = pages
@@ -53,13 +59,16 @@ class Gallery:
         self._stage = stage
         self._size = size
         self._orbit_limits = orbit_limits
+        self._drawers = drawers
         self._readouts: dict[int, Readout] = {}
+        self._paths: dict[int, Path] = {}
         self._presence = threading.Lock()  # nobody leaves between being found present and being served
         self._delays: dict[int, float] = {}  # seconds from a change to its picture on the way, smoothed
         self._reported_at = -_REPORT_SECONDS
         self._worker = RenderWorker(self._report)
         session.on_change(self.redraw)
         pages.on_open(self._meet)
+        pages.on_ready(self._try)
         server.on_client_connect(self._welcome)
         server.on_client_disconnect(self._forget)
 
@@ -67,6 +76,14 @@ class Gallery:
         """The scene has changed: new pictures for everybody."""
         for client in self._server.get_clients().values():
             self._ask(client)
+
+    def lead(self, client: viser.ClientHandle, path: Path | None) -> None:
+        """Show a browser what a path of cameras sees instead of where it looks itself, or no longer."""
+        if path is None:
+            self._paths.pop(client.client_id, None)
+        else:
+            self._paths[client.client_id] = path
+        self._ask(client)
 
     def delay(self, client: viser.ClientHandle) -> float:
         """Seconds, about, from a change of the scene until a browser shows it."""
@@ -90,6 +107,7 @@ class Gallery:
             return
 
         def deliver(picture: Picture) -> None:
+            assert isinstance(picture.image, np.ndarray)
             _, data = cv2.imencode(".png", cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR))
             name = time.strftime("avatar-%Y%m%d-%H%M%S.png")
             client.send_file_download(name, data.tobytes(), save_immediately=True)
@@ -118,7 +136,13 @@ class Gallery:
             page.client.scene.set_background_image(None)
             self._ask(page.client)
 
+    def _try(self, client: viser.ClientHandle) -> None:
+        if self._drawers.invite(client, self._shot(client)):
+            self._ask(client)
+
     def _forget(self, client: viser.ClientHandle) -> None:
+        self._drawers.forget(client)
+        self._paths.pop(client.client_id, None)
         with self._presence:
             self._readouts.pop(client.client_id, None)
             self._delays.pop(client.client_id, None)
@@ -132,8 +156,10 @@ class Gallery:
         if asked is None:
             return
 
-        def draw(scale: float) -> np.ndarray:
-            return self._stage.draw(self._shot(client) or asked, scale)
+        def draw(scale: float) -> Image:
+            shot = self._shot(client) or asked
+            sketch = self._drawers.sketch(client, shot)
+            return self._stage.draw(shot, scale) if sketch is None else (shot, sketch)
 
         request = Request(draw, lambda picture: self._hang(client, picture))
         with self._presence:
@@ -147,9 +173,13 @@ class Gallery:
         numbers = (*camera.wxyz, *camera.position, camera.fov)
         if min(width, height) < 1 or not np.isfinite(numbers).all() or not 0.01 < camera.fov < 3.1:
             return None
+        path = self._paths.get(client.client_id)
+        view = View.of(camera.wxyz, camera.position, camera.fov)
+        if path is not None:
+            view = path(self._session.scene.frame, width / height)
         scale = min(self._size / max(width, height), 1.0)
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        return Shot(self._session.scene, View.of(camera.wxyz, camera.position, camera.fov), *size)
+        return Shot(self._session.scene, view, *size)
 
     def _hang(self, client: viser.ClientHandle, picture: Picture) -> None:
         readout = self._readouts.get(client.client_id)
@@ -157,13 +187,14 @@ class Gallery:
             return
         quality = _DRAFT_QUALITY if picture.is_draft else _FULL_QUALITY
         page, arrivals = self._pages.get(client), self._arrivals.get(client.client_id)
-        if page is None or arrivals is None:
+        if isinstance(picture.image, tuple):
+            if page is not None and arrivals is not None:
+                self._drawers.send(page, arrivals.sent(), *picture.image, _FULL_QUALITY)
+        elif page is None or arrivals is None:
             client.scene.set_background_image(picture.image, format="jpeg", jpeg_quality=quality)
         else:
-            _, data = cv2.imencode(
-                ".jpg", cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-            )
-            page.picture(arrivals.sent(), data.tobytes())
+            page.picture(arrivals.sent(), jpeg(picture.image, quality))
+            self._drawers.overpaint(client)
         if picture.is_draft:
             known = self._delays.get(client.client_id, picture.seconds)
             self._delays[client.client_id] = known + 0.1 * (picture.seconds - known)
@@ -206,6 +237,8 @@ class Readout:
         self._line.content = self._text(picture)
 
     def _text(self, picture: Picture) -> str:
+        if isinstance(picture.image, tuple):
+            return f"drawn in the browser · {len(self._times)} pictures/s"
         height, width = picture.image.shape[:2]
         rate = f"{len(self._times)} pictures/s" if picture.is_draft else f"drawn in {picture.seconds * 1000:.0f} ms"
         return f"{width} × {height} px · {rate}"

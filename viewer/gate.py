@@ -26,6 +26,13 @@ from websockets.http11 import Request, Response
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SCRIPT = "/studio/page.js"
+_FILES = {
+    _SCRIPT: Path(__file__).parent / "page.js",
+    "/studio/splats.js": Path(__file__).parent / "splats.js",
+    "/studio/canvas.js": Path(__file__).parents[1] / "reenact" / "web" / "canvas.js",
+    "/studio/worker.js": Path(__file__).parents[1] / "reenact" / "web" / "worker.js",
+}
+SPLATS = "/studio/splats.bin"
 _CHANNEL = "/studio/channel"
 _SOUNDS = "/studio/sound/"
 _MOST_SOUNDS = 4
@@ -48,10 +55,12 @@ class Gate:
     Args:
         token: what every request must carry; None where only this machine is served.
         talk: serves a page's own connection until its end.
+        splats: the avatar for pages that draw it themselves, see ``viewer.drawers``; empty without any.
     """
 
     token: str | None = None
     talk: Callable[[Any], Awaitable[None]] | None = None
+    splats: bytes = b""
     _sounds: dict[str, bytes] = field(default_factory=dict)
 
     def offer_sound(self, wav: bytes) -> str:
@@ -72,8 +81,10 @@ class Gate:
         path = urlsplit(request.path).path
         if is_socket:
             return None if path == _CHANNEL else inner(connection, request)
-        if path == _SCRIPT:
-            return _response(HTTPStatus.OK, "text/javascript; charset=utf-8", _script())
+        if path in _FILES:
+            return _response(HTTPStatus.OK, "text/javascript; charset=utf-8", _file(_FILES[path]))
+        if path == SPLATS and self.splats:
+            return _response(HTTPStatus.OK, "application/octet-stream", self.splats)
         if path in self._sounds:
             return _response(HTTPStatus.OK, "audio/wav", self._sounds[path])
         response = inner(connection, request) if path != "/" else self._page(inner, connection, request)
@@ -158,5 +169,5 @@ def _response(status: HTTPStatus, kind: str, body: bytes) -> Response:
 
 
 @cache
-def _script() -> bytes:
-    return (Path(__file__).parent / "page.js").read_bytes()
+def _file(path: Path) -> bytes:
+    return path.read_bytes()

@@ -22,14 +22,15 @@ class Help:
         self._desk = desk
         self._begins_dark = dark
         self._dark: dict[int, bool] = {}
-        desk.command("Light or dark", "L", self.toggle_theme)
-        desk.command("Help", "H", self.show)
+        desk.command("Light or dark", "L", self.toggle_theme, is_free=True)
+        desk.command("Help", "H", self.show, is_free=True)
         foot = desk.gui.add_button_group("", ("Help", "Light / dark"))
 
         def choose(event: Any) -> None:
             desk.attempt(self.show if foot.value == "Help" else self.toggle_theme, event.client)
 
         foot.on_click(choose)
+        desk.control.free(foot)
 
     def show(self, client: Client) -> None:
         """The overlay, in one browser."""

@@ -23,7 +23,11 @@
       if (typeof data !== "string") return hang(data);
       const told = JSON.parse(data);
       if (told.order in orders) orders[told.order](told);
-      if (told.ask in answers) tell({ number: told.number, answer: answers[told.ask]() });
+      if (told.ask in answers)
+        Promise.resolve(answers[told.ask](told)).then(
+          (answer) => tell({ number: told.number, answer }),
+          () => tell({ number: told.number, answer: null }),
+        );
     };
     newest = 0;
     made.onopen = () => { tab = ""; look(); };
@@ -39,7 +43,8 @@
   const style = document.createElement("style");
   style.textContent =
     "#webgl-software-rendering{display:none}" + // news to nobody here: pictures come finished
-    "#studio-picture{position:absolute;inset:0;width:100%;height:100%;z-index:-1;pointer-events:none}" +
+    "#studio-picture,#studio-splats{position:absolute;inset:0;width:100%;height:100%;z-index:-1;pointer-events:none}" +
+    ".studio-whole #studio-splats{visibility:hidden}" +
     ".studio-empty canvas[data-engine]{opacity:0}";
   document.head.append(style);
   const layer = document.createElement("canvas");
@@ -55,22 +60,52 @@
     if (canvas && layer.parentNode !== canvas.parentNode) canvas.parentNode.prepend(layer);
     arrange();
   };
-  const hang = async (data) => {
-    const number = new DataView(data).getUint32(0, true);
-    const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 4)], { type: "image/jpeg" }));
-    if (number < newest) return bitmap.close();
-    newest = number;
-    paper.transferFromImageBitmap(bitmap);
-    if (!layer.isConnected) place();
+  /** A picture is shown with the next frame of the screen: a hidden page has none, and gets no more. */
+  const shown = (number) => {
+    newest = Math.max(newest, number);
     if (isTelling) return;
-    isTelling = true; // with the frame of the screen that shows it: a hidden page shows none, and gets no more
+    isTelling = true;
     requestAnimationFrame(() => {
       isTelling = false;
       tell({ shown: newest });
     });
   };
+  const hang = async (data) => {
+    const view = new DataView(data), number = view.getUint32(0, true), isBeneath = view.getUint8(4) === 1;
+    const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 5)], { type: "image/jpeg" }));
+    if (number < newest && !isBeneath) return bitmap.close();
+    paper.transferFromImageBitmap(bitmap);
+    if (!layer.isConnected) place();
+    if (isBeneath) return;
+    document.body.classList.add("studio-whole");
+    shown(number);
+  };
+  let painter = null; // draws the avatar in the page, where that is faster
+  const script = (url) =>
+    new Promise((done, failed) => {
+      const element = Object.assign(document.createElement("script"), { src: url, onload: done, onerror: failed });
+      document.head.append(element);
+    });
+  answers.trial = async ({ url, force, ...order }) => {
+    if (!window.studioSplats) {
+      await script("/studio/canvas.js");
+      await script("/studio/splats.js");
+    }
+    if (painter) painter.element.remove();
+    painter = await window.studioSplats(url, (number) => {
+      document.body.classList.remove("studio-whole");
+      shown(number);
+    });
+    if (painter.software() && !force) return { ms: null };
+    const ms = await painter.trial(order);
+    place();
+    layer.after(painter.element);
+    return { ms };
+  };
+  orders.draw = (order) => painter && painter.draw(order);
   const leave = () => {
     newest = 0;
+    if (painter) painter.element.remove();
     layer.remove();
     arrange();
   };

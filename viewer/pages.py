@@ -82,15 +82,15 @@ class Page:
         self.refused.discard(name)
         self._send(json.dumps({"order": name, **values}))
 
-    def picture(self, number: int, jpeg: bytes) -> None:
-        """Show a picture."""
-        self._send(number.to_bytes(4, "little") + jpeg)
+    def picture(self, number: int, jpeg: bytes, *, beneath: bool = False) -> None:
+        """Show a picture, whole or beneath what the page draws itself."""
+        self._send(number.to_bytes(4, "little") + bytes([beneath]) + jpeg)
 
-    def ask(self, name: str, patience: float = _PATIENCE) -> Any:
+    def ask(self, name: str, patience: float = _PATIENCE, **values: Any) -> Any:
         """What it answers; None where it does not. Waits: not for the server's own thread."""
         number, answer = next(self._numbers), Future[Any]()
         self._questions[number] = answer
-        self._send(json.dumps({"ask": name, "number": number}))
+        self._send(json.dumps({"ask": name, "number": number, **values}))
         try:
             return answer.result(patience)
         except TimeoutError:

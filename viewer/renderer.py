@@ -6,8 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+Image = np.ndarray | tuple[Any, Any]  # [H, W, 3] uint8 sRGB, or what a page draws itself: a shot and its sketch
 
 # Each coarser level has half the pixels of the one before.
 _LEVEL_SCALE = 0.5**0.5
@@ -45,12 +48,12 @@ class Picture:
     """What the worker made.
 
     Args:
-        image: [H, W, 3] uint8 sRGB.
+        image: what was made.
         is_draft: whether a finer one follows once everything rests.
         seconds: how long drawing took.
     """
 
-    image: np.ndarray
+    image: Image
     is_draft: bool
     seconds: float
 
@@ -60,12 +63,12 @@ class Request:
     """A picture that somebody waits for.
 
     Args:
-        draw: makes the image [H, W, 3] uint8 at a scale (1 = full resolution).
+        draw: makes the image at a scale (1 = full resolution).
         deliver: receives the picture on the worker's thread.
         draft_first: draw a quick draft now and the full picture at rest, instead of the full picture now.
     """
 
-    draw: Callable[[float], np.ndarray]
+    draw: Callable[[float], Image]
     deliver: Callable[[Picture], None]
     draft_first: bool = True
 

@@ -3,6 +3,7 @@ the footage or a second avatar."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -40,6 +41,23 @@ class Shot:
     view: View
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What a page needs to draw a shot by itself.
+
+    Args:
+        camera: of what is drawn (C = 1).
+        corner: where its image begins in the window, pixels to the right and down.
+        key: of ``behind``: equal where that is the same.
+        behind: the picture beneath, as large as the window.
+    """
+
+    camera: Camera
+    corner: tuple[int, int]
+    key: tuple[Hashable, ...]
+    behind: Callable[[], np.ndarray]
 
 
 class Stage:
@@ -110,18 +128,47 @@ class Stage:
 
     def _picture(self, avatar: Avatar, shot: Shot, width: int, height: int) -> np.ndarray:
         """An avatar alone."""
-        scene, seat = shot.scene, self.seat(shot.view)
-        behind = None if seat is None else self._behind(seat)
-        if seat is None or not scene.with_footage or (behind is None and self.footage is None):
+        scene, seat = shot.scene, self._framing_seat(shot)
+        if seat is None:
             camera = shot.view.camera(width, height)
             return self._painted(avatar, scene, camera, backdrop(scene.backdrop, width, height), None)
-        camera = self._camera(seat)
-        inner = camera.resized(*_inner(camera, width, height))
-        size = (inner.width, inner.height)
-        back = backdrop(scene.backdrop, *size) if behind is None else _resized(behind, *size)
+        inner, back = self._framed_camera(seat, width, height), self._back(seat, scene, width, height)
         truth = self._truth(scene.frame, seat)
-        filmed = None if truth is None else _resized(truth, *size)
+        filmed = None if truth is None else _resized(truth, inner.width, inner.height)
         return self._framed(self._painted(avatar, scene, inner, back, filmed), shot, width, height)
+
+    def sketch(self, shot: Shot) -> Sketch | None:
+        """What a page needs to draw a shot by itself; None where only the stage can: all but plain colour."""
+        scene = shot.scene
+        if scene.mode != "colour" or scene.overlays or self._can_split(scene.split, shot.view):
+            return None
+        seat, (width, height) = self._framing_seat(shot), (shot.width, shot.height)
+        whole: tuple[Hashable, ...] = (scene.backdrop, width, height)
+        if seat is None:
+            camera, behind = shot.view.camera(width, height), lambda: backdrop(scene.backdrop, width, height)
+            return Sketch(camera, (0, 0), (*whole, None), lambda: to_uint8(behind().numpy()))
+        inner = self._framed_camera(seat, width, height)
+
+        def framed() -> np.ndarray:
+            return self._framed(to_uint8(self._back(seat, scene, width, height).numpy()), shot, width, height)
+
+        return Sketch(inner, ((width - inner.width) // 2, (height - inner.height) // 2), (*whole, seat), framed)
+
+    def _framing_seat(self, shot: Shot) -> int | None:
+        """The camera whose image frames a shot; None where the avatar fills the window."""
+        seat = self.seat(shot.view)
+        if seat is None or not shot.scene.with_footage:
+            return None
+        return None if self._behind(seat) is None and self.footage is None else seat
+
+    def _framed_camera(self, seat: int, width: int, height: int) -> Camera:
+        camera = self._camera(seat)
+        return camera.resized(*_inner(camera, width, height))
+
+    def _back(self, seat: int, scene: Scene, width: int, height: int) -> Tensor:
+        """What is behind the avatar in a camera's image, as large as a window holds it."""
+        size, behind = _inner(self._camera(seat), width, height), self._behind(seat)
+        return backdrop(scene.backdrop, *size) if behind is None else _resized(behind, *size)
 
     def _painted(
         self, avatar: Avatar, scene: Scene, camera: Camera, behind: Tensor, truth: Tensor | None
@@ -150,9 +197,10 @@ class Stage:
         return self.footage.camera(seat)
 
     def _behind(self, seat: int) -> Tensor | None:
-        if seat < 0 or self.footage is None:
+        if self.footage is None:
             return self.avatar.background
-        return self.footage.background(seat)
+        filmed = self.footage.background(self._viewpoints.own_camera if seat < 0 else seat)
+        return self.avatar.background if filmed is None and seat < 0 else filmed
 
     def _truth(self, frame: int, seat: int) -> Tensor | None:
         """What the camera filmed; the avatar's own camera is the capture's that stands where it does, or its first."""

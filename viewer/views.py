@@ -99,11 +99,19 @@ class Viewpoints:
     own_camera: int = 0
 
     def with_cameras(self, cameras: Camera) -> Viewpoints:
-        """The same with the cameras of a capture, each looking at where the avatar is as far away as for its own."""
+        """The same with the cameras of a capture, each looking at where the avatar is as far away as for its own.
+
+        A rig is looked at from the camera that sees the face most from the front.
+        """
         depth = float((self.capture.position - self.capture.target).norm())
         places = tuple(_along_image_center(cameras[index], depth) for index in range(len(cameras)))
-        own = (cameras.viewmats - self.camera.viewmats[0]).abs().amax((1, 2)).argmin()
-        return replace(self, cameras=places, own_camera=int(own))
+        own = int((cameras.viewmats - self.camera.viewmats[0]).abs().amax((1, 2)).argmin())
+        if len(places) == 1 or self.front is self.capture:
+            return replace(self, cameras=places, own_camera=own)
+        facing = torch.nn.functional.normalize(self.front.position - self.front.target, dim=0)
+        seen = [float(torch.nn.functional.cosine_similarity(p.position - self.front.target, facing, 0)) for p in places]
+        own = max(range(len(places)), key=seen.__getitem__)
+        return replace(self, capture=places[own], camera=cameras[own], cameras=places, own_camera=own)
 
     @staticmethod
     @torch.no_grad()
@@ -132,6 +140,11 @@ class Viewpoints:
     def capture_fov(self, aspect: float) -> float:
         """Vertical field of view at which a window (width / height) just holds the whole image of the own camera."""
         return _fitted_fov(self.camera, aspect)
+
+
+def through(camera: Camera, aspect: float) -> View:
+    """The view that just holds a camera's whole image (C = 1) in a window (width / height)."""
+    return View(_along_image_center(camera, 1.0).viewmat, _fitted_fov(camera, aspect))
 
 
 def _typical_depth(output: RenderOutput) -> float:

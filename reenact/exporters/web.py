@@ -73,7 +73,7 @@ class Web:
 def page() -> str:
     """index.html: the page with its scripts inside."""
     html = (_WEB / "page.html").read_text(encoding="utf-8")
-    for mark, name in (("/*WORKER*/", "worker.js"), ("/*PLAYER*/", "player.js")):
+    for mark, name in (("/*WORKER*/", "worker.js"), ("/*CANVAS*/", "canvas.js"), ("/*PLAYER*/", "player.js")):
         html = html.replace(mark, (_WEB / name).read_text(encoding="utf-8"))
     return html
 

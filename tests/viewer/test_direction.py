@@ -19,7 +19,7 @@ from studio.errors import StudioError
 from studio.rotations import axis_angle_to_matrix, rigid
 from tests.viewer.avatars import CardAvatar, own_camera, still
 from viewer.direction import Direction, camera_key
-from viewer.panels.direct import curves_of, offsets_of
+from viewer.panels.lane import curves_of, offsets_of
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def answering(socket: ClientConnection, answers: dict[str, Any], pictures: list[
     try:
         for message in socket:
             if isinstance(message, bytes):
-                pictures.append(message[4:])
+                pictures.append(message[5:])
                 socket.send(json.dumps({"shown": int.from_bytes(message[:4], "little")}))
             elif (asked := json.loads(message)).get("ask") in answers:
                 socket.send(json.dumps({"number": asked["number"], "answer": answers[asked["ask"]]}))

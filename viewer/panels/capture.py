@@ -40,7 +40,7 @@ class CapturePanel:
         for box in self._boxes.values():
             box.on_update(lambda _: self._overlay())
         self._camera.on_update(lambda event: self.look_through(event.client))
-        desk.click(through, self.look_through)
+        desk.click(through, self.look_through, is_free=True)
         frusta.on_update(lambda _: self._show_cameras(frusta.value))
         desk.command("Next camera of the capture", "V", self._next)
 

@@ -32,16 +32,18 @@ class LookPanel:
         desk.gui.add_markdown("Drag to orbit · right-drag to move · wheel to zoom")
         if self._has_footage:
             desk.server.on_client_connect(self.fit_capture)
-        desk.command("Look from the front", "F", self.to_front)
-        desk.command("Look from the capture's camera", "C", self.to_capture)
+        desk.command("Look from the front", "F", self.to_front, is_free=True)
 
     def _add_places(self) -> None:
         gui, desk = self._desk.gui, self._desk
         front = gui.add_button("From the front", icon=viser.Icon.FACE_ID, color="gray", hint="F")
+        desk.click(front, self.to_front, is_free=True)
+        if self._viewpoints.front is self._viewpoints.capture and desk.stage.footage is None:
+            return  # splats of others: no camera has filmed them
         hint = "As the recording saw it (C)"
         capture = gui.add_button("Capture's camera", icon=viser.Icon.VIDEO, color="gray", hint=hint)
-        desk.click(front, self.to_front)
-        desk.click(capture, self.to_capture)
+        desk.click(capture, self.to_capture, is_free=True)
+        desk.command("Look from the capture's camera", "C", self.to_capture, is_free=True)
 
     def _add_modes(self) -> None:
         gui, available = self._desk.gui, modes_for(self._desk.avatar)

@@ -37,10 +37,10 @@ class SharePanel:
         gui = desk.gui
         link = gui.add_button("Copy link to this view", icon=viser.Icon.LINK, hint="Face, camera and settings (K)")
         picture = gui.add_button("Save picture", icon=viser.Icon.CAMERA, hint="PNG at full resolution (P)")
-        desk.click(link, self.copy_link)
-        desk.click(picture, self.save_picture)
-        desk.command("Copy link to this view", "K", self.copy_link)
-        desk.command("Save picture", "P", self.save_picture)
+        desk.click(link, self.copy_link, is_free=True)
+        desk.click(picture, self.save_picture, is_free=True)
+        desk.command("Copy link to this view", "K", self.copy_link, is_free=True)
+        desk.command("Save picture", "P", self.save_picture, is_free=True)
         self._turning = threading.Event()
         self._add_turntable()
         self._add_export()
@@ -68,11 +68,12 @@ class SharePanel:
         except StudioError as error:
             self._desk.notify(client, "The link could not be used", str(error), "yellow")
             return
-        session = self._desk.session
-        session.take_over()
-        session.pose(lambda _: scene.codes, frame=scene.frame)
-        session.show(mode=scene.mode, backdrop=scene.backdrop, split=scene.split)
-        session.follow()
+        if self._desk.control.holder in (None, client.client_id):
+            session = self._desk.session
+            session.take_over()
+            session.pose(lambda _: scene.codes, frame=scene.frame)
+            session.show(mode=scene.mode, backdrop=scene.backdrop, split=scene.split)
+            session.follow()
         place = Place(*(torch.tensor(point) for point in (viewing.position, viewing.target, viewing.up)))
         put(client, place, viewing.fov)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from studio.cli.config import Config
 
@@ -23,6 +23,7 @@ def run(config: Config) -> None:
         config.get("size", int),
         dark=config.flag("dark"),
         folder=config.path("project"),
+        drawn_by=config.get("drawn_by", Literal["auto", "browser", "server"]),
         window=config.flag("window"),
     )
     driver, detail = config.get("driver", str | None) or "", config.get("gaussians", int | None)
