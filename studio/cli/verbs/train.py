@@ -26,26 +26,40 @@ def run(config: Config) -> None:
     """Train and leave a run folder with the avatar in it."""
     capture = config.path("capture")
     out = config.optional_path("out") or Path("runs") / (capture.resolve().parent.name or "avatar")
-    avatar = train_avatar(config, capture, config.get("track", str | None), out, config.flag("resume"))
-    finish(out, avatar, next="eval", run=out)
-
-
-def train_avatar(config: Config, capture_folder: Path, track_name: str | None, out: Path, resume: bool) -> Path:
-    """Train the kind of avatar that the group ``avatar`` chooses; returns the avatar folder in ``out``."""
     from recon.processes import join, leave
     from studio.kernels.backends import device_of
 
-    plan = plan_training(config, capture_folder, track_name)
     processes = join(device_of(config.text("kernels")))
     try:
-        if processes.first:
-            with step_bar("train") as on_step:
-                return plan.start(out, on_step, resume, processes)
-        return plan.start(out, None, resume, processes)
+        avatar = train_avatar(config, capture, config.get("track", str | None), out, config.flag("resume"), processes)
     finally:
         leave()
-        if processes.first:
-            note_origin(out, config, capture_folder, plan.track)
+    if processes.first:
+        finish(out, avatar, next="eval", run=out)
+
+
+def train_avatar(
+    config: Config,
+    capture_folder: Path,
+    track_name: str | None,
+    out: Path,
+    resume: bool,
+    processes: Processes | None = None,
+) -> Path:
+    """Train the kind of avatar that the group ``avatar`` chooses; returns the avatar folder in ``out``.
+
+    Of several ``processes`` the first one speaks and writes.
+    """
+    from recon.processes import ALONE
+
+    plan, processes = plan_training(config, capture_folder, track_name), processes or ALONE
+    if not processes.first:
+        return plan.start(out, None, resume, processes)
+    try:
+        with step_bar("train") as on_step:
+            return plan.start(out, on_step, resume, processes)
+    finally:
+        note_origin(out, config, capture_folder, plan.track)
 
 
 @dataclass(frozen=True)
