@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recon.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
 from recon.forecast import Outlook
+from recon.processes import Processes
 from recon.session import StoredSession
 from recon.states import named, under
 from studio.kernels.march import OccupancyGrid
@@ -32,9 +33,24 @@ class FieldSession(StoredSession):
         most: rays of a step.
         seed: of everything random.
         """
-        self._iterations, self._samples, self._most = iterations, samples, most
+        self._iterations, self._samples, self._most, self._seed = iterations, samples, most, seed
         self.done, self.generator = 0, torch.Generator().manual_seed(seed)
         self.count = min(512, most)  # rays of a step; more once there is a surface
+
+    def join(self, processes: Processes) -> None:
+        """Go on together with sessions that were made as this one was; from here on each draws rays of its own."""
+        self.processes = processes
+        if processes.rank:
+            self.generator.manual_seed(self._seed + processes.rank)
+
+    def share_gradients(self) -> None:
+        """Every process gets the mean of all gradients."""
+        if self.processes.size == 1:
+            return
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        for parameter in parameters:  # what the rays of one process did not meet, those of another may have
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        self.processes.average([parameter.grad for parameter in parameters if parameter.grad is not None])
 
     @property
     @abstractmethod
@@ -52,13 +68,20 @@ class FieldSession(StoredSession):
         """Every few steps: one look for each of some functions from points to α; the most of all is kept, and fades."""
         if step % _OCCUPANCY_EVERY:
             return
+        own = self.generator
+        if self.processes.size > 1:  # all processes look at the same places
+            self.generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         for index, opacity in enumerate(opacities()):
             decay = 1.0 if index else forget
             self.occupancy.update(opacity, self.generator, everywhere=step < _OCCUPANCY_WARM, decay=decay)
+        self.generator = own
 
     def adapt(self, kept: int, looked: int) -> None:
         """Take as many rays in the next step as give it the samples that were asked for."""
-        wish = round(self.count * self._samples / max(kept + _GLANCE * looked, 1.0))
+        looks = kept + _GLANCE * looked
+        if self.processes.size > 1:
+            looks = float(self.processes.add(torch.tensor(looks))) / self.processes.size
+        wish = round(self.count * self._samples / max(looks, 1.0))
         self.count = min(max(wish, self.count // 2, 1), 2 * self.count, self._most)
 
     def validate(self, step: int) -> dict[str, float]:
@@ -71,10 +94,11 @@ class FieldSession(StoredSession):
 
     def state(self) -> Checkpoint:
         """Everything that the next step depends on."""
+        generators = self.processes.gathered(self.generator.get_state())
         tensors = {
             **named("now", self.learned()),
             **optimizer_tensors(self.optimizer),
-            "generator": self.generator.get_state(),
+            **{f"generator/{rank}": state for rank, state in enumerate(generators)},
             "values": self.occupancy.values,
             "occupied": self.occupancy.occupied,
         }
@@ -88,5 +112,6 @@ class FieldSession(StoredSession):
                 learned[name].copy_(value)
         restore_optimizer(self.optimizer, tensors)
         occupancy.values, occupancy.occupied = tensors["values"], tensors["occupied"]
-        self.generator.set_state(tensors["generator"])
+        if (own := f"generator/{self.processes.rank}") in tensors:  # else there are more processes than there were
+            self.generator.set_state(tensors[own])
         self.done, self.count = int(checkpoint.numbers["done"]), int(checkpoint.numbers["count"])

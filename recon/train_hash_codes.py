@@ -21,6 +21,7 @@ from recon.loop import OnStep, fit
 from recon.mesh_warp import MeshWarp
 from recon.person import person_of
 from recon.pixels import Pixels
+from recon.processes import ALONE, Processes
 from recon.train_hash_heads import HeadSession
 from studio.cameras import Camera
 from studio.captures import Capture
@@ -61,6 +62,7 @@ def train_hash_codes(
     run_folder: Path,
     on_step: OnStep | None = None,
     resume: bool = False,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train a drivable field; see ``recon.loop.fit`` for the run folder and resuming.
 
@@ -72,6 +74,7 @@ def train_hash_codes(
         run_folder: made by this function.
         on_step: called after every step.
         resume: continue, with the same result bit by bit.
+        processes: that train it together, each on other rays.
 
     Returns:
         The avatar folder.
@@ -81,10 +84,12 @@ def train_hash_codes(
     """
 
     def make() -> HashCodesSession:
-        return HashCodesSession(capture, track, head, config)
+        session = HashCodesSession(capture, track, head, config)
+        session.join(processes)
+        return session
 
     inputs = {"track": track.hash, "head model": head.hash}
-    return fit(make, capture, config, run_folder, on_step, resume, inputs)
+    return fit(make, capture, config, run_folder, on_step, resume, inputs, processes)
 
 
 class HashCodesSession(HeadSession):

@@ -13,6 +13,7 @@ from recon.hash_config import HashEnsembleConfig
 from recon.head_field import Moments, faded_weights
 from recon.hull import Hull, find_hull
 from recon.loop import OnStep, fit
+from recon.processes import ALONE, Processes
 from recon.train_hash_heads import HeadSession
 from studio.captures import Capture
 from studio.codes import CodeTrack
@@ -27,6 +28,7 @@ def train_hash_ensemble(
     run_folder: Path,
     on_step: OnStep | None = None,
     resume: bool = False,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train a field with a code for every timestep; see ``recon.loop.fit`` for the run folder and resuming.
 
@@ -37,6 +39,7 @@ def train_hash_ensemble(
         run_folder: made by this function.
         on_step: called after every step.
         resume: continue, with the same result bit by bit.
+        processes: that train it together, each on other rays.
 
     Returns:
         The avatar folder.
@@ -46,9 +49,11 @@ def train_hash_ensemble(
     """
 
     def make() -> HashEnsembleSession:
-        return HashEnsembleSession(capture, track, config)
+        session = HashEnsembleSession(capture, track, config)
+        session.join(processes)
+        return session
 
-    return fit(make, capture, config, run_folder, on_step, resume, {"track": track.hash})
+    return fit(make, capture, config, run_folder, on_step, resume, {"track": track.hash}, processes)
 
 
 class HashEnsembleSession(HeadSession):

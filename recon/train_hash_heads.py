@@ -135,6 +135,7 @@ class HeadSession(FieldSession):
         loss = self._loss(step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.share_gradients()
         self.optimizer.step()
         self.done = step + 1
         return float(loss.detach())
@@ -146,7 +147,8 @@ class HeadSession(FieldSession):
 
     def _loss(self, step: int) -> Tensor:
         config = self.config
-        pixels = self.stream.draw(step, self.count, config.timesteps_per_batch)
+        number = step * self.processes.size + self.processes.rank
+        pixels = self.stream.draw(number, self.count, config.timesteps_per_batch)
         origins, directions, z = self.rays(pixels)
         prepared = self.field.prepare(self.moments(pixels.timesteps, step))
         jitter = torch.rand(len(z), generator=self.generator)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,10 +19,13 @@ from recon.avatars import load_avatar
 from recon.avatars.splats import SplatAvatar
 from recon.field import FieldConfig
 from recon.growth import GrowthConfig
+from recon.hash_config import HashEnsembleConfig
+from recon.head_field import HeadFieldShape
 from recon.processes import ALONE, join, leave
 from recon.splat_session import SplatSession
 from recon.train import train
 from recon.train_config import TrainConfig
+from recon.train_hash_ensemble import HashEnsembleSession, train_hash_ensemble
 from studio.captures import Capture, open_capture
 from studio.codes import CodeTrack
 from studio.errors import StudioError
@@ -40,15 +44,39 @@ CONFIG = TrainConfig(
     growth=GrowthConfig(rounds=1, start=0.5),
     model=FieldConfig(bases=3, hidden=8),
 )
+FIELD = HashEnsembleConfig(
+    iterations=4,
+    samples=1024,
+    train_num_rays_per_batch=128,
+    render_step_size=0.01,
+    cells=8,
+    check_every=4,
+    checkpoint_every=3,
+    kernels="cpu",
+    field=HeadFieldShape(
+        n_hash_encodings=2,
+        n_levels=2,
+        log2_hashmap_size=8,
+        base_resolution=4,
+        latent_dim_time_deform=2,
+        n_freq_pos=2,
+        mlp_num_layers=2,
+        mlp_layer_width=16,
+        skip_connection=0,
+        hidden=16,
+    ),
+)
 SECONDS = 120  # that nothing here takes, if not for a process that waits for ever
 
 
-def _start(capture: Path, out: Path, rank: int, port: int, dies_at: int = -1) -> subprocess.Popen[str]:
+def _start(
+    capture: Path, out: Path, rank: int, port: int, kind: str = "splats", dies_at: int = -1
+) -> subprocess.Popen[str]:
     """One of two processes; ``main`` below runs in it."""
     told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": Path(__file__).parents[2]}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.recon.test_processes", str(capture), str(out), str(dies_at)],
+        [sys.executable, "-m", "tests.recon.test_processes", str(capture), str(out), kind, str(dies_at)],
         env=os.environ | {key: str(value) for key, value in told.items()},
         stderr=subprocess.PIPE,
         text=True,
@@ -61,22 +89,27 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def main(capture: str, out: str, dies_at: str) -> None:
+def main(capture: str, out: str, kind: str, dies_at: str) -> None:
     """Train and leave what this process held after its last step as <out>.<rank>.safetensors."""
     processes = join(torch.device("cpu"))
     held: dict[str, torch.Tensor] = {}
-    usual = SplatSession.step
+    session: Any = SplatSession if kind == "splats" else HashEnsembleSession
+    usual = session.step
 
-    def watched(self: SplatSession, step: int) -> float:
+    def watched(self: Any, step: int) -> float:
         if step == int(dies_at) and processes.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         loss = usual(self, step)
         held.update({name: value.detach().clone() for name, value in self.state().tensors.items()})
+        held["count"] = torch.tensor(getattr(self, "count", 0))
         return loss
 
-    SplatSession.step = watched  # type: ignore[method-assign]
+    session.step, opened = watched, open_capture(Path(capture))
     try:
-        train(open_capture(Path(capture)), ball_track(), ball_head(), CONFIG, Path(out), processes=processes)
+        if kind == "splats":
+            train(opened, ball_track(), ball_head(), CONFIG, Path(out), processes=processes)
+        else:
+            train_hash_ensemble(opened, ball_track(), FIELD, Path(out), processes=processes)
         save_file(held, f"{out}.{processes.rank}.safetensors")
     except StudioError as error:
         sys.exit(str(error))
@@ -102,6 +135,19 @@ def test_two_processes_are_one_with_twice_the_images(
         torch.testing.assert_close(together.learned.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2  # the first process alone writes
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step_0000004"]
+
+
+def test_two_processes_learn_one_radiance_field(tmp_path: Path, capture: Capture) -> None:
+    port = _free_port()
+    started = [_start(capture.folder, tmp_path / "run", rank, port, "field") for rank in (0, 1)]
+    told = [process.communicate(timeout=SECONDS)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], told
+    first, second = (load_file(tmp_path / f"run.{rank}.safetensors") for rank in (0, 1))
+    assert first.keys() == second.keys()
+    for name, value in first.items():  # learned, momenta, occupancy, rays of the next step, what both will draw
+        assert torch.equal(value, second[name]), name
+    assert not torch.equal(first["generator/0"], first["generator/1"])  # each draws rays of its own
+    load_avatar(tmp_path / "run" / "avatar", "cpu")
 
 
 def test_a_process_that_dies_ends_the_other_with_one_line(tmp_path: Path, capture: Capture) -> None:

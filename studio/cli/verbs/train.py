@@ -103,13 +103,13 @@ def plan_training(config: Config, capture_folder: Path, track_name: str | None) 
         from recon.train_hash_ensemble import train_hash_ensemble
 
         ensemble = settings.to(HashEnsembleConfig, **common)
-        start = _by_one(kind, partial(train_hash_ensemble, capture, track, ensemble))
+        start = partial(train_hash_ensemble, capture, track, ensemble)
         return TrainingPlan(kind, ensemble, capture, name, start)
     if kind == "hash_codes":
         from recon.train_hash_codes import HashCodesConfig, train_hash_codes
 
         codes = settings.to(HashCodesConfig, **common)
-        start = _by_one(kind, partial(train_hash_codes, capture, track, chosen_head(config, track), codes))
+        start = partial(train_hash_codes, capture, track, chosen_head(config, track), codes)
         return TrainingPlan(kind, codes, capture, name, start)
     from recon.train import train
     from recon.train_config import TrainConfig
@@ -135,7 +135,7 @@ def _by_one(kind: str, start: Callable[[Path, Callable[[Step], None] | None, boo
 
     def started(out: Path, on_step: Callable[[Step], None] | None, resume: bool, processes: Processes) -> Path:
         if processes.size > 1:
-            raise StudioError(f"avatar={kind}", got=f"{processes.size} processes", expected="one, or avatar=splats")
+            raise StudioError(f"avatar={kind}", got=f"{processes.size} processes", expected="one")
         return start(out, on_step, resume)
 
     return started
