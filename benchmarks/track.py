@@ -1,6 +1,6 @@
 """How true tracking is where the truth is known, and how long it takes.
 
-    python -m benchmarks.track [--frames 60] [--size 512] [--only landmarks,rig,single] [--head procedural]
+    python -m benchmarks.track [--frames 60] [--size 512] [--only landmarks,rig,single] [--head procedural] [--no-align]
 
 - landmarks: points of the head model seen by 16 cameras with 0.5 pixels of noise, scores that are vague, and cameras
   whose calibration is 0.2 pixels wrong; nothing is rendered.
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--head", default="procedural")
     parser.add_argument("--only", default="landmarks,rig,single")
-    parser.add_argument("--align", action="store_true")
+    parser.add_argument("--align", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/track.json"))
     chosen = parser.parse_args()
     wanted = chosen.only.split(",")

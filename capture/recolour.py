@@ -88,7 +88,7 @@ def _by_overlap(capture: Capture, config: ColourConfig) -> dict[str, ColourMap]:
             expected="a calibrated rig that sees a face",
             next="use by=chart; studio check says whether the calibration is right",
         )
-    light, trust = samples
+    light, trust = samples.light, samples.trust
     before = camera_offsets(light, trust)
     maps = match_cameras(light, config.model, reference, trust)
     corrected = np.stack([p if m is None else m.on_light(p) for p, m in zip(light, maps, strict=True)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -13,11 +15,27 @@ from capture.triangulation import model_of, similarity
 
 _MOMENTS = 4
 _SAMPLE = 0.015  # of the face's size: radius of what is averaged
+_LEAST = 4  # places from which the share that is burnt out means something
 _FACING = 0.45  # cosine between the skin's normal and the view: beyond, gloss and other surfaces come in
 
 
-def skin_colours(evidence: Evidence) -> tuple[np.ndarray, np.ndarray] | None:
-    """Light [C, P, 3] of places on the skin and trust [C, P]; None where no two cameras see the face."""
+@dataclass(frozen=True)
+class SkinColours:
+    """The same places on the skin through C cameras.
+
+    Args:
+        light: [C, P, 3], NaN where a place is not seen or burnt out.
+        trust: [C, P].
+        burnt: [C] share of the places seen that a camera shows burnt out; NaN where it sees none.
+    """
+
+    light: np.ndarray
+    trust: np.ndarray
+    burnt: np.ndarray
+
+
+def skin_colours(evidence: Evidence) -> SkinColours | None:
+    """None where no two cameras see the face."""
     seen = sightings(evidence)
     if seen is None:
         return None
@@ -25,7 +43,7 @@ def skin_colours(evidence: Evidence) -> tuple[np.ndarray, np.ndarray] | None:
     points, _ = meet(model, seen)
     places = points.reshape(*seen.shape, 3)
     rows = np.unique(np.linspace(0, len(seen.moments) - 1, _MOMENTS).round().astype(int))
-    light, trust = [], []
+    light, trust, burnt = [], [], []
     for row in rows:
         known = np.isfinite(places[row]).all(-1)
         if known.sum() < 12:
@@ -41,16 +59,21 @@ def skin_colours(evidence: Evidence) -> tuple[np.ndarray, np.ndarray] | None:
             if face is not None:
                 where[camera] = face.points[INDICES, :2]
         visible = known & SKIN & (facing > _FACING)
-        light.append(_sampled(evidence, moment, where, visible))
+        samples, clipped = _sampled(evidence, moment, where, visible)
+        light.append(samples)
+        burnt.append(clipped)
         trust.append(np.where(visible, np.clip((facing - _FACING) / 0.3, 0.05, 1), 0.0))
     if not light:
         return None
-    return np.concatenate(light, 1), np.concatenate(trust, 1)
+    together, lost = np.concatenate(light, 1), np.concatenate(burnt, 1).sum(1)
+    count = np.isfinite(together).all(-1).sum(1) + lost
+    share = np.where(count >= _LEAST, lost / np.maximum(count, 1), np.nan)
+    return SkinColours(together, np.concatenate(trust, 1), share)
 
 
-def _sampled(evidence: Evidence, row: int, where: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Light [C, P, 3] about pixels [C, P, 2], NaN where not visible or outside."""
-    result = np.full((*visible.shape, 3), np.nan)
+def _sampled(evidence: Evidence, row: int, where: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Light [C, P, 3] about pixels [C, P, 2], NaN where not visible, outside or burnt out; which [C, P] are burnt."""
+    result, burnt = np.full((*visible.shape, 3), np.nan), np.zeros(visible.shape, bool)
     size = float(np.nanmedian(evidence.face_pixels))
     for camera in range(len(evidence.names)):
         if evidence.looks[row][camera].problem or not visible[camera].any():
@@ -62,9 +85,10 @@ def _sampled(evidence: Evidence, row: int, where: np.ndarray, visible: np.ndarra
         for point in np.flatnonzero(visible[camera] & inside):
             x, y = np.floor(where[camera, point]).astype(int)
             patch = image[y - radius : y + radius + 1, x - radius : x + radius + 1]
-            if patch.max() < 254:
+            burnt[camera, point] = patch.max() >= 254
+            if not burnt[camera, point]:
                 result[camera, point] = to_linear(patch).reshape(-1, 3).mean(0)
-    return result
+    return result, burnt
 
 
 def skin_patch(image: np.ndarray, center: np.ndarray, size: float) -> np.ndarray:

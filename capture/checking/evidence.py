@@ -14,7 +14,7 @@ from threading import Lock
 import numpy as np
 
 from capture.checking.face_points import INDICES, facing, head_turn
-from capture.checking.look import Look, digest_of, look_at
+from capture.checking.look import THUMB_PIXELS, Look, digest_of, look_at
 from capture.landmarker import POINTS, Landmarker
 from studio.captures import Capture
 from studio.codes import ARKIT_CHANNELS
@@ -115,15 +115,20 @@ class Evidence:
         return np.array([np.nan if look.problem else float(getattr(look, value)) for look in looks])
 
     @cached_property
-    def motion(self) -> np.ndarray:
-        """[N, C] mean change of the thumbnail since the timestep before, NaN where that is not known."""
-        result = np.full(self.sees_face.shape, np.nan)
+    def row_motion(self) -> np.ndarray:
+        """[N, C, 48] mean change of each row of the thumbnail since the timestep before, NaN where not known."""
+        result = np.full((*self.sees_face.shape, THUMB_PIXELS), np.nan)
         for row in np.flatnonzero(self.follows):
             for camera in range(len(self.names)):
                 before, now = self.looks[row - 1][camera].thumb, self.looks[row][camera].thumb
                 if before is not None and now is not None:
-                    result[row, camera] = np.abs(before.astype(np.int16) - now).mean()
+                    result[row, camera] = np.abs(before.astype(np.int16) - now).mean(1)
         return result
+
+    @property
+    def motion(self) -> np.ndarray:
+        """[N, C] mean change of the thumbnail since the timestep before, NaN where that is not known."""
+        return np.asarray(self.row_motion.mean(-1))
 
     @cached_property
     def follows(self) -> np.ndarray:

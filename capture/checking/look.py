@@ -20,6 +20,8 @@ _DETAIL = (1.0, 3.0)  # pixels: blurs that leave fine and coarse slopes
 _REBLUR = 1.0  # pixels, see ``edge_width``
 _EDGES = 0.02  # share of a picture's pixels that are taken for its edges
 _FRONT = 0.6  # cosine of the head's turn: beyond, the far side of the face's outline is a guess
+_STRETCHES = 64  # of a matte's sides
+_TOUCHES = (0.02, 0.04)  # shares of the top and of a side that are more than a speck
 _SURE_CONTOUR = 0.9  # the face's outline is shrunk by this before the matte is looked at inside
 
 
@@ -31,13 +33,21 @@ class MatteLook:
         person: share of the picture that is person.
         holes: area of the holes in the person, as a share of the person.
         face_holes: share of the face's inside that is not person; 0 without a face.
-        edges: names of the picture's sides that the head (not the body) touches.
+        top: share of the picture's first row that is person.
+        sides: [2, 64] the same for stretches of the left and the right column, from the top down.
     """
 
     person: float
     holes: float
     face_holes: float
-    edges: tuple[str, ...]
+    top: float
+    sides: np.ndarray
+
+    def touches(self, floor: float) -> bool:
+        """Whether the person above a height of the picture (0 its top, 1 its bottom) reaches the picture's edge."""
+        above = round(floor * _STRETCHES)
+        beside = self.sides[:, :above].mean(1).max() if above > 0 else 0.0
+        return self.top > _TOUCHES[0] or bool(beside > _TOUCHES[1])
 
 
 @dataclass(frozen=True)
@@ -205,15 +215,16 @@ def _matte_look(path: Path, face: Face | None, size: tuple[int, int]) -> tuple[M
     area = float(person.mean())
     filled = _filled(person)
     holes = float((filled & ~person).sum() / max(person.sum(), 1))
-    inside, chin = np.zeros_like(person), person.shape[0]
+    inside = np.zeros_like(person)
     if face is not None and head_turn(face.points)[2, 2] > _FRONT:
         contour = face.points[list(CONTOUR), :2] * scale
         middle = contour.mean(0)
         hull = cv2.convexHull((middle + _SURE_CONTOUR * (contour - middle)).astype(np.int32))
         inside = cv2.fillConvexPoly(np.zeros(person.shape, np.uint8), hull, 1) > 0
-        chin = int(np.clip(face.points[152, 1] * scale, 0, person.shape[0]))
     face_holes = float((inside & ~person).sum() / max(inside.sum(), 1))
-    return MatteLook(area, holes, face_holes, _touched(person[:chin], face is not None)), ""
+    columns = person[:, [0, -1]].astype(np.float32)
+    sides = cv2.resize(columns, (2, _STRETCHES), interpolation=cv2.INTER_AREA).T
+    return MatteLook(area, holes, face_holes, float(person[0].mean()), sides), ""
 
 
 def _filled(person: np.ndarray) -> np.ndarray:
@@ -221,15 +232,3 @@ def _filled(person: np.ndarray) -> np.ndarray:
     outside = np.pad(~person, 1, constant_values=True).astype(np.uint8)
     _, labels = cv2.connectedComponents(outside, connectivity=4)
     return np.asarray((labels != labels[0, 0])[1:-1, 1:-1])
-
-
-def _touched(head: np.ndarray, sides: bool) -> tuple[str, ...]:
-    """Which sides of the picture the part of the mask above the chin touches; the top only where no chin is known."""
-    if not head.size:
-        return ()
-    touched = []
-    if head[0].mean() > 0.02:
-        touched.append("top")
-    if sides:
-        touched += [name for name, column in (("left", head[:, 0]), ("right", head[:, -1])) if column.mean() > 0.04]
-    return tuple(touched)

@@ -14,6 +14,7 @@ from capture.checking.readings import intrinsics_readings, mirrored_pictures, po
 from capture.checking.sightings import Sightings, meet, sightings
 from capture.checking.words import listed
 from capture.checks import Check
+from capture.colour import medians
 from capture.triangulation import Model, model_of
 
 LIMIT = 4.0  # percent of the face's size against what the others agree on: landmarks alone err by half of that
@@ -40,11 +41,11 @@ def ask(evidence: Evidence) -> Verdict:
     if wrong and (majority < 2 or len(wrong) > majority):
         return Verdict([_nobody_agrees(evidence, error)], [figure])
     findings = _explained(evidence, model, seen, wrong, worst)
-    findings += _outlines(evidence, model, seen, wrong)
+    findings += _outlines(evidence, model, seen, wrong, worst)
     known = [value for value in worst.values() if np.isfinite(value)] or [error]
     middle, most = np.median(known), max(known)
     said = f"{len(known)} cameras agree about the face's points to {middle:.1f} % of its size (worst {most:.1f} %)"
-    blind = [name for name, value in zip(evidence.names, seen.size, strict=True) if not np.isfinite(value)]
+    blind = [name for c, name in enumerate(evidence.names) if not np.isfinite(worst.get(c, np.nan))]
     findings = findings or [Finding("ok", "", said)]
     if blind and not evidence.capture.is_matted(0):
         text = f"not measured for cameras {listed(blind)}: no face found and no mattes"
@@ -136,23 +137,37 @@ def _reading(evidence: Evidence, model: Model, seen: Sightings, camera: int, err
     return Finding("bad", "miscalibrated_camera", found, advice, (name,))
 
 
-def _outlines(evidence: Evidence, model: Model, seen: Sightings, wrong: list[int]) -> list[Finding]:
-    """Cameras without a face, by their mattes."""
-    blind = [c for c in range(len(evidence.names)) if not np.isfinite(seen.size[c]) or seen.trust[c].max() < 0.3]
+def _outlines(
+    evidence: Evidence, model: Model, seen: Sightings, wrong: list[int], by_face: dict[int, float]
+) -> list[Finding]:
+    """Cameras that are not judged by a face, by their mattes: the worst first, as its matte misleads about the rest."""
+    blind = [c for c in range(len(evidence.names)) if not np.isfinite(by_face.get(c, np.nan))]
     face = world_face(model, seen)
     if not blind or face is None:
         return []
     trusted = ~np.isin(np.arange(len(evidence.names)), wrong)
     rows = seen.moments[np.unique(np.linspace(0, len(seen.moments) - 1, 2).round().astype(int))]
-    errors = np.array([outline_errors(evidence, model, int(r), face.center, face.eyes, trusted) for r in rows])
-    findings = []
-    for camera in blind:
-        known = errors[:, camera][np.isfinite(errors[:, camera])]
-        if len(known) and np.median(known) > _STICKS_OUT:
-            name = evidence.names[camera]
-            found = f"the head's outline in camera {name} sticks out of what the others see by {np.median(known):.1f} %"
-            advice = "it shows no face to measure by; calibrate it again, or check that its pictures are its own"
-            findings.append(Finding("bad", "miscalibrated_camera", found, advice, (name,)))
+
+    def sticking_out(without: int = -1) -> np.ndarray:
+        some = trusted & (np.arange(len(trusted)) != without)
+        each = [outline_errors(evidence, model, int(r), face.center, face.eyes, some) for r in rows]
+        return np.nan_to_num(medians(np.array(each), 0))
+
+    findings: list[Finding] = []
+    while blind:
+        errors = sticking_out()
+        worst = max(blind, key=lambda camera: float(errors[camera]))
+        if errors[worst] <= _STICKS_OUT:
+            break
+        blind.remove(worst)
+        # What sticks out of the matte of one other alone may be that one's mistake.
+        others = [camera for camera in blind if sticking_out(without=camera)[worst] <= _STICKS_OUT]
+        trusted[[worst, *others]] = False
+        name, names = evidence.names[worst], tuple(evidence.names[camera] for camera in (worst, *others))
+        found = f"the head's outline in camera {name} sticks out of what the others see by {errors[worst]:.1f} %"
+        found += f", or camera {listed(names[1:])} is the one that is wrong" if others else ""
+        advice = "no face to measure by; calibrate it again, or check that its pictures are its own"
+        findings.append(Finding("bad", "miscalibrated_camera", found, advice, names))
     return findings
 
 

@@ -11,6 +11,7 @@ from capture.checks import Check
 from capture.colour import camera_offsets
 
 _STOPS = 0.3  # between a camera and the middle of all
+_BURNT = 0.3  # of the places on the skin
 _TINT = 0.2  # stops between the channels of a camera: 15 %
 
 
@@ -22,12 +23,12 @@ def ask(evidence: Evidence) -> Verdict:
     colours = skin_colours(evidence)
     if colours is None:
         return unknown("no two cameras see the same skin")
-    offsets = camera_offsets(*colours)
+    offsets = camera_offsets(colours.light, colours.trust)
+    findings = _burnt(evidence, colours.burnt)
     if not np.isfinite(offsets).any():
-        return unknown("too little skin is seen by two cameras")
+        return Verdict(findings) if findings else unknown("too little skin is seen by two cameras")
     brighter = offsets.mean(1)
     tint = offsets - brighter[:, None]
-    findings = []
     for camera, name in enumerate(evidence.names):
         if not np.isfinite(brighter[camera]):
             continue
@@ -54,6 +55,18 @@ def ask(evidence: Evidence) -> Verdict:
         *_faces(evidence),
     ]
     return Verdict(findings or [Finding("ok", "", said)], figures)
+
+
+def _burnt(evidence: Evidence, share: np.ndarray) -> list[Finding]:
+    """Cameras whose skin is too bright to be compared at all."""
+    advice = "expose less next time: what is burnt out cannot be brought back"
+    return [
+        Finding(
+            "note", "exposure", f"{100 * share[c]:.0f} % of the skin is burnt out in camera {name}", advice, (name,)
+        )
+        for c, name in enumerate(evidence.names)
+        if share[c] > _BURNT
+    ]
 
 
 def _colour_spread(tint: np.ndarray) -> float:

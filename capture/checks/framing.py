@@ -6,16 +6,22 @@ import cv2
 import numpy as np
 
 from capture.checking.evidence import Evidence
+from capture.checking.face_points import head_turn
 from capture.checking.finding import Bars, Finding, Photos, Verdict, unknown
+from capture.checking.geometry import world_face
 from capture.checking.look import Look
+from capture.checking.sightings import sightings
 from capture.checking.words import listed, ranges
 from capture.checks import Check
 from capture.landmarks import MIN_FACE_PIXELS
+from capture.triangulation import model_of
 
 _SHARE = 0.04  # of the frames
 _SKULL = 0.22  # of the face's height: the skull above the forehead's highest landmark
 _OUT = 0.02  # of the face's height that may leave the picture
 _FRONT = 0.75  # cosine of the angle between the view and the face's direction
+_LEAST_TURN = 0.6  # the same from which the chin is where the landmarks say
+_MOUTH = 0.6  # how far the mouth lies below the middle of the face's points, in distances of the outer eye corners
 _LOST = 0.85  # a camera that sees the face in so many frames should see it in all but few
 
 
@@ -23,8 +29,9 @@ def ask(evidence: Evidence) -> Verdict:
     if evidence.no_face and not any(look.matte for row in evidence.looks for look in row):
         return unknown(f"{evidence.no_face} and no mattes")
     faces = evidence.frontal  # faces that a camera rarely finds are not to be trusted
+    floors = _floors(evidence)
     cut = np.array(
-        [[is_cut(look, by_face) for look, by_face in zip(row, faces, strict=True)] for row in evidence.looks]
+        [[is_cut(*case) for case in zip(row, faces, floors, strict=True)] for row in evidence.looks], dtype=bool
     )
     share, seen = cut.mean(0), evidence.sees_face.mean(0)
     findings: list[Finding] = []
@@ -61,9 +68,30 @@ def _looks_at(evidence: Evidence, camera: int) -> bool:
         return bool(np.nanmedian(evidence.turns[:, camera, 2, 2]) > _FRONT)
 
 
-def is_cut(look: Look, by_face: bool = True) -> bool:
-    """Whether a part of the head is outside of the picture, by its matte or (``by_face``) by its landmarks."""
-    if look.matte is not None and look.matte.person > 0.01 and look.matte.edges:
+def _floors(evidence: Evidence) -> np.ndarray:
+    """[C] how far down each picture the mouth is by what the other cameras see, as a share; 0 where not known."""
+    floors = np.zeros(len(evidence.names))
+    seen = sightings(evidence) if len(evidence.names) > 1 and not evidence.no_face else None
+    model = model_of(evidence.capture.cameras)
+    face = world_face(model, seen) if seen is not None else None
+    if face is not None:
+        mouth = face.center - _MOUTH * face.eyes * face.up
+        floors = np.nan_to_num(model.project(mouth[None])[:, 0, 1] / evidence.capture.cameras.height)
+    return np.asarray(floors.clip(0, 1))
+
+
+def is_cut(look: Look, by_face: bool = True, floor: float = 0.0) -> bool:
+    """Whether a part of the head is outside of the picture, by its matte or (``by_face``) by its landmarks.
+
+    Args:
+        look: at the picture.
+        by_face: whether its landmarks are to be trusted.
+        floor: how far down the picture the head reaches (0 its top, 1 its bottom), for pictures without a frontal face.
+    """
+    frontal = look.face is not None and by_face and head_turn(look.face.points)[2, 2] > _LEAST_TURN
+    if frontal and look.face is not None:
+        floor = float(np.clip(look.face.points[152, 1] / look.size[1], 0, 1))
+    if look.matte is not None and look.matte.person > 0.01 and look.matte.touches(floor):
         return True
     if look.face is None or not by_face:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from capture.checking.evidence import Evidence
 from capture.checking.finding import Finding, Lines, Verdict, unknown
@@ -11,9 +12,12 @@ from capture.checks import Check
 _LONGEST = 0.8  # seconds by which a camera may be early or late
 _LEAST = 16  # frames
 _PEAK, _GAIN = 0.15, 0.06  # correlation at the best shift, and how much better it must be than none
-_LOST, _LOST_GAIN = 6, 0.2  # frames that a camera may lose on the way, and the share by which that explains more
+_LOST, _LOST_GAIN = 6, 0.08  # frames that a camera may lose on the way, and the share by which that explains more
 _ONE_FRAME = 0.75  # frames between a curve's peak and zero
-_ENERGY_PEAK, _ENERGY_GAIN = 0.6, 0.15  # the same where only the amount of motion is known
+_BAND_PEAK, _BAND_GAIN = 0.25, 0.1  # correlation and gain where only the amount of motion is known
+_BANDS = 6  # of rows of the picture, which move alike in all cameras
+_BRIEF = 4  # frames before and after, against whose mean the amount of motion is taken
+_STILL = 0.05  # levels: changes that are nothing
 
 
 def ask(evidence: Evidence) -> Verdict:
@@ -22,15 +26,15 @@ def ask(evidence: Evidence) -> Verdict:
     if evidence.capture.fps <= 0 or evidence.follows.sum() < _LEAST:
         return unknown(f"needs {_LEAST} frames or more")
     reach = min(max(round(_LONGEST * evidence.capture.fps), 2), len(evidence.timesteps) // 3)
-    signals, energy = face_signals(evidence), energy_signals(evidence)
+    faces, bands = face_signals(evidence), band_signals(evidence)
     findings, curves, measured = [], [], 0
     for camera, name in enumerate(evidence.names):
         by_face = not evidence.no_face and bool(evidence.frontal[camera])
-        used = signals if by_face else energy
-        limits = (_PEAK, _GAIN) if by_face else (_ENERGY_PEAK, _ENERGY_GAIN)
-        curve = shift_curve(used, camera, reach, evidence.follows)
+        limits = (_PEAK, _GAIN) if by_face else (_BAND_PEAK, _BAND_GAIN)
+        curve = shift_curve(faces if by_face else bands, camera, reach, evidence.follows)
         lag = best_shift(curve, *limits)
-        change = lost_frames(frame_agreement(used, camera, reach, evidence.follows))
+        used = [bands, faces] if by_face else [bands]
+        change = lost_frames(np.mean([frame_agreement(s, camera, reach, evidence.follows) for s in used], axis=0))
         if lag is None and change is None:
             continue
         measured += 1
@@ -76,11 +80,33 @@ def face_signals(evidence: Evidence) -> np.ndarray:
     return np.clip(changes, -0.3, 0.3)  # a mistaken frame must not decide
 
 
-def energy_signals(evidence: Evidence) -> np.ndarray:
-    """[C, N, 1] how much the picture changes, as its logarithm about its mean."""
-    energy = np.log(np.maximum(evidence.motion.T, 1e-3))
-    with np.errstate(all="ignore"):
-        return (energy - np.nanmean(energy, axis=1, keepdims=True))[..., None]
+def band_signals(evidence: Evidence) -> np.ndarray:
+    """[C, N, 6] how much bands of rows change, as logarithms about their means over a few frames.
+
+    Each band holds the same share of a camera's motion, so that bands of different cameras show like parts of a person.
+    """
+    rows = evidence.row_motion.transpose(1, 0, 2)  # [C, N, 48]
+    below = np.concatenate((np.zeros((*rows.shape[:2], 1)), np.cumsum(rows, axis=-1)), -1)
+    places, result = np.arange(rows.shape[-1] + 1), np.full((*rows.shape[:2], _BANDS), np.nan)
+    for camera in range(len(rows)):
+        known = np.isfinite(below[camera]).all(-1)
+        typical = below[camera, known].sum(0) if known.any() else np.zeros(len(places))
+        if typical[-1] > 0:
+            edges = np.interp(np.linspace(0, typical[-1], _BANDS + 1), typical, places)
+            sums = np.array([np.interp(edges, places, each) for each in below[camera, known]])
+            result[camera, known] = np.log(np.diff(sums) / np.diff(edges) + _STILL)
+    return result - _mean_about(result)
+
+
+def _mean_about(
+    values: np.ndarray,  # [C, N, K], NaN where unknown
+) -> np.ndarray:
+    """[C, N, K] means of the known values over the frames around."""
+    sums = [
+        uniform_filter1d(part, 2 * _BRIEF + 1, axis=1, mode="constant")
+        for part in (np.nan_to_num(values), np.isfinite(values).astype(np.float64))
+    ]
+    return np.asarray(sums[0] / np.maximum(sums[1], 1e-6))
 
 
 def shift_curve(signals: np.ndarray, camera: int, reach: int, follows: np.ndarray) -> np.ndarray:

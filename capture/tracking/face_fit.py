@@ -152,18 +152,23 @@ def fit_shared(basis: LandmarkBasis, seen: Observation, fit: FaceFit, *, free_fo
         ``fit`` with new identity, offsets and views; its poses are moved to the new focal length, which only a single
         view at the origin of its world may have.
     """
-    chosen = torch.linspace(0, len(seen.points) - 1, min(_SHARED_FRAMES, len(seen.points))).round().long()
+    chosen = spread_frames(len(seen.points), _SHARED_FRAMES)
     part, some = seen[chosen], fit[chosen]
     for turn in range(rounds):
         some = _shared_step(basis, part, some, free_focal=free_focal and turn >= 2)
         some, _ = fit_frames(basis, part, replace(some, expression=some.expression.clamp(0.0, 1.0)), rounds=1)
-        some = replace(some, offsets=_offsets(basis, part, some))
+        some = replace(some, offsets=landmark_offsets(basis, part, some))
     fit = replace(fit, identity=some.identity, offsets=some.offsets)
     if not free_focal:
         return fit
     zoom = some.K[0, 0] / fit.K[0, 0]
     scaled = torch.cat((fit.translations[:, :2], fit.translations[:, 2:] * zoom), dim=-1)
     return replace(fit, views=some.views, translations=scaled)
+
+
+def spread_frames(count: int, most: int) -> Tensor:
+    """At most so many of ``count`` frames, evenly spread, [n] int."""
+    return torch.linspace(0, count - 1, min(most, count)).round().long()
 
 
 def fit_frames(
@@ -386,7 +391,7 @@ def _shared_step(basis: LandmarkBasis, seen: Observation, fit: FaceFit, *, free_
     )
 
 
-def _offsets(basis: LandmarkBasis, seen: Observation, fit: FaceFit) -> Tensor:
+def landmark_offsets(basis: LandmarkBasis, seen: Observation, fit: FaceFit) -> Tensor:
     """Offsets [N, 3] that explain what is left of the errors at all times; equal for points that meet."""
     error, weights, by_point = residuals(basis, seen, fit)
     looks = min(len(error), 20) / len(error)

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from capture.landmarks import Landmarks, find_landmarks
 from capture.stored_images import StoredImages
-from capture.tracking.face_fit import FaceFit, Observation, expression_precision, fit_frames, fit_shared
+from capture.tracking.face_fit import (
+    FaceFit,
+    Observation,
+    expression_precision,
+    fit_frames,
+    fit_shared,
+    landmark_offsets,
+    spread_frames,
+)
 from capture.tracking.faces import Faces, observe_alone, observe_rig
 from capture.tracking.gaps import fill_poses, fill_values
 from capture.tracking.gaze import gaze_channels, gaze_through
@@ -22,7 +30,7 @@ from capture.tracking.landmark_basis import LandmarkBasis
 from capture.tracking.observe import with_gaze
 from capture.tracking.patches import Patches
 from capture.tracking.steady import steady
-from capture.tracking.surface_alignment import SkinPoints, align
+from capture.tracking.surface_alignment import POINTS, SkinPoints, align
 from capture.tracking.torso import TorsoPictures, neck_codes, track_torso
 from capture.tracking.views import Views
 from studio.captures import Capture
@@ -33,11 +41,14 @@ from studio.heads.mediapipe_points import GROUPS
 from studio.heads.model import JOINTS, LANDMARKS, HeadModel
 from studio.heads.personal import OFFSETS
 from studio.logs import say
-from studio.rotations import rigid, rigid_inverse
+from studio.rotations import rigid
 
 _REACH_SECONDS = 0.08  # over which a face that holds still is averaged
 _CALM = 0.004  # of the distance of the eyes: noise of fitted landmarks
 _RIG_LOOKS = 2  # crops of every picture of a rig
+_RIG_POINTS = 1000  # on the skin, which many views see
+_RIG_PRECISION = 0.1  # of the expressions by landmarks: those of all views share their mistakes
+_ALIGNED = 48  # frames of a rig whose pictures are held at once
 _FINE, _BROAD = 0.008, 0.12  # of the face's size: blurs between which the skin's detail is kept
 
 
@@ -48,14 +59,15 @@ class TrackConfig:
     Args:
         name: name of the track within the capture.
         camera: index of the camera that is looked through; all calibrated cameras together when not given.
-        align: turn the head as the brightness of the skin says. Nods come out truer (synthetic truth: 0.03 instead of
-            0.04 rad), lips and lids of talking faces a little less exact, so that it is for heads that move a lot.
+        align: move the head as the brightness of the skin says; by default where several cameras see it. With one, nods
+            come out truer (synthetic truth: 0.03 instead of 0.04 rad), lips and lids of talking faces a little less
+            exact, so that it is for heads that move a lot.
         torso: follow shoulders and clothes (needs mattes).
     """
 
     name: str = "fitted"
     camera: int | None = None
-    align: bool = False
+    align: bool | None = None
     torso: bool = True
 
 
@@ -83,8 +95,9 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     front, known = faces.front, faces.known
     images = _images(capture, faces.cameras[front], known.tolist())
     mismatch = None
-    if config.align:
-        fit, mismatch = _aligned(head, basis, faces, seen, fit, precision, images, capture.fps)
+    if len(faces.cameras) > 1 if config.align is None else config.align:
+        fit, mismatch = _aligned(head, basis, capture, faces, seen, fit, precision)
+        fit = _calmed(basis, fit, capture.fps)
         provenance["head"] = "landmarks, then brightness of the skin"
     codes = replace(
         Codes.neutral(head.space, (len(known),)),
@@ -145,22 +158,47 @@ def _rig_landmarks(capture: Capture, camera: int) -> Landmarks | None:
 def _aligned(
     head: HeadModel,
     basis: LandmarkBasis,
+    capture: Capture,
     faces: Faces,
     seen: Observation,
     fit: FaceFit,
     precision: Tensor,
-    images: StoredImages,
-    fps: float,
 ) -> tuple[FaceFit, float]:
-    """Heads turned as the skin in the front camera says, and how much of the skin's detail is left unexplained."""
-    alone = fit.through(faces.front)
-    patches = _face_patches(images, faces.landmarks[faces.front].filled())
-    turned, mismatch = align(patches, SkinPoints.sample(head, alone), alone, precision)
-    poses = rigid_inverse(fit.views.viewmats[faces.front]) @ rigid(turned.rotations, turned.translations)
-    fit = replace(fit, rotations=poses[:, :3, :3], translations=poses[:, :3, 3], expression=turned.expression)
-    # The skin tells how the head is turned; where lips and lids then are in the image, landmarks tell best.
-    fit, _ = fit_frames(basis, seen, fit, hold_turns=True)
-    return _calmed(basis, fit, fps), mismatch
+    """Heads as the skin in all views says, and how much of the skin's detail is left unexplained.
+
+    The skin's look is learned on some frames; the others are aligned with it, a few at a time.
+    """
+    count, alone = len(faces.known), len(faces.cameras) == 1
+
+    def patches(chosen: Tensor) -> list[Patches]:
+        pixels = fit[chosen].pixels(basis).numpy()
+        frames = faces.known[chosen.numpy()].tolist()
+        return [
+            _face_patches(_images(capture, camera, frames), pixels[:, view])
+            for view, camera in enumerate(faces.cameras)
+        ]
+
+    few = torch.arange(count) if alone else spread_frames(count, _ALIGNED)
+    points = POINTS if alone else _RIG_POINTS
+    precision = precision if alone else _RIG_PRECISION * precision
+    found = align(patches(few), SkinPoints.sample(head, fit, points), fit[few], precision[few])
+    fit, level = replace(fit, identity=found.fit.identity), found.mismatch
+    rest = torch.tensor([frame for frame in range(count) if frame not in set(few.tolist())], dtype=torch.int64)
+    parts = [(few, found.fit)]
+    for chosen in rest.split(_ALIGNED):
+        turned = align(patches(chosen), found.skin, fit[chosen], precision[chosen], found.brightness)
+        parts.append((chosen, turned.fit))
+    order = torch.cat([chosen for chosen, _ in parts]).argsort()
+    rotations, translations, expression = (
+        torch.cat([getattr(part, name) for _, part in parts])[order]
+        for name in ("rotations", "translations", "expression")
+    )
+    fit = replace(fit, rotations=rotations, translations=translations, expression=expression)
+    if alone:
+        # The skin tells how the head is turned; where lips and lids then are in the image, landmarks tell best.
+        fit, _ = fit_frames(basis, seen, fit, hold_turns=True)
+        return fit, level
+    return replace(fit, offsets=landmark_offsets(basis, seen, fit)), level
 
 
 def _landmarks(capture: Capture, camera: int) -> Landmarks:
@@ -196,8 +234,9 @@ def _calmed(basis: LandmarkBasis, fit: FaceFit, fps: float) -> FaceFit:
     return replace(fit, expression=steady(fit.expression, shapes / noise, reach))
 
 
-def _face_patches(images: Sequence[np.ndarray], landmarks: Landmarks) -> Patches:
-    low, high = landmarks.points[..., :2].min(axis=1), landmarks.points[..., :2].max(axis=1)
+def _face_patches(images: Sequence[np.ndarray], points: np.ndarray) -> Patches:
+    """Windows about the face's points [T, N, 2] in the pictures of one camera."""
+    low, high = points.min(axis=1), points.max(axis=1)
     face = float(np.median((high - low).max(axis=1)))
     side = int(np.ceil((high - low).max() * 1.25)) + 4
     corners = np.floor(0.5 * (low + high) - 0.5 * side)

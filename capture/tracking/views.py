@@ -33,6 +33,10 @@ class Views:
     def of(cameras: Camera) -> Views:
         return Views(cameras.Ks, cameras.viewmats)
 
+    def __getitem__(self, view: int) -> Views:
+        """One of the cameras."""
+        return Views(self.Ks[view : view + 1], self.viewmats[view : view + 1])
+
     def __len__(self) -> int:
         return len(self.Ks)
 

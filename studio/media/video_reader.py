@@ -69,7 +69,7 @@ def probe(path: Path, fps: float | Fraction | None = None) -> VideoInfo:
         first = _first_frame(container, stream, path)
         rotation = first.rotation % 360
         width, height = (first.height, first.width) if rotation % 180 else (first.width, first.height)
-        container.seek(0)
+        _rewind(container, path)
         times = _packet_times(container, stream) * base
         declared = stream.duration * base if stream.duration else (container.duration or 0) / av.time_base
         own = _frame_rate(times, stream)
@@ -177,7 +177,7 @@ def _sound_pieces(path: Path, *, mono: bool = False) -> Iterator[_SoundPiece]:
         if not container.streams.audio:
             return
         origin = _picture_start(container) if container.streams.video else None
-        container.seek(0)
+        _rewind(container, path)
         stream = container.streams.audio[0]
         rate = stream.rate or 48_000
         layout = "mono" if mono or stream.channels == 1 else "stereo"
@@ -212,6 +212,15 @@ def _opened(path: Path, *, pictures: bool = True) -> Iterator[av.container.Input
         if pictures and not container.streams.video:
             raise StudioError(f"{path} holds no pictures", got="sound only", expected="a video", next="choose a video")
         yield container
+
+
+def _rewind(container: av.container.InputContainer, path: Path) -> None:
+    try:
+        container.seek(0)
+    except av.error.FFmpegError as error:  # an index that leads nowhere
+        raise StudioError(
+            f"the index of {path} is damaged", got=error, expected="a video", next="copy or record it again"
+        ) from error
 
 
 def _first_frame(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:

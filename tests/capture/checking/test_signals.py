@@ -1,11 +1,14 @@
 """Shifts of motion, widths of edges, ends of files and lags of sound, on signals with known answers."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
-from capture.checking.look import edge_width, fine_detail, is_cut_off
-from capture.checks.synchrony import best_shift, frame_agreement, lost_frames, shift_curve
+from capture.checking.look import Look, MatteLook, edge_width, fine_detail, is_cut_off
+from capture.checks.framing import is_cut
+from capture.checks.synchrony import band_signals, best_shift, frame_agreement, lost_frames, shift_curve
 from capture.sound_sync import RATE, estimate, loudness
 from studio.media.audio import Audio
 
@@ -106,3 +109,36 @@ def test_motion_takes_detail_in_its_own_direction() -> None:
         assert left.min() < 0.8
         assert left.max() > left.min() + 0.15
     assert np.isnan(fine_detail(np.full((64, 64), 90, np.uint8))).all()
+
+
+def test_the_motion_of_bands_tells_cameras_that_look_from_elsewhere_in_time() -> None:
+    """Rows move for a moment, each at another height: seen larger, shifted and brighter, it is the same motion."""
+    rng = np.random.default_rng(3)
+    count, height = 60, 48
+    pulses = (rng.random((count, 6)) < 0.2) * rng.uniform(1, 4, (count, 6)) + 0.2
+    rows = np.zeros((count, 2, height))
+    rows[:, 0, 6:42] = np.repeat(pulses, 6, axis=1)
+    rows[:, 1, 16:40] = 2.0 * np.repeat(pulses, 4, axis=1)
+    rows[0] = np.nan
+    follows = np.r_[False, np.ones(count - 1, bool)]
+    bands = band_signals(SimpleNamespace(row_motion=rows))
+    assert bands.shape == (2, count, 6)
+    assert np.isnan(bands[:, 0]).all()
+    curve = shift_curve(bands, 1, 8, follows)
+    assert curve[8] > 0.9
+    assert np.abs(np.delete(curve, 8)).max() < 0.5
+    rows[30:-2, 1] = rows[32:, 1].copy()
+    rows[-2:, 1] = 0.2
+    late = lost_frames(frame_agreement(band_signals(SimpleNamespace(row_motion=rows)), 1, 8, follows))
+    assert late is not None
+    assert late[:2] == (0, -2)
+
+
+def test_a_head_that_leaves_the_picture_without_a_face_is_told_by_the_mouths_height() -> None:
+    sides = np.zeros((2, 64), np.float32)
+    sides[0, 20:] = 1.0  # shoulders and the side of the head
+    matte = MatteLook(0.3, 0.0, 0.0, 0.0, sides)
+    assert not matte.touches(0.3)
+    assert matte.touches(0.6)
+    assert not is_cut(Look("", size=(64, 64), matte=matte))
+    assert is_cut(Look("", size=(64, 64), matte=matte), floor=0.6)

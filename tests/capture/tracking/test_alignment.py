@@ -14,7 +14,7 @@ from capture.tracking.patches import Patches
 from capture.tracking.surface_alignment import SkinPoints, align
 from capture.tracking.torso import TorsoMotion, TorsoPictures, neck_codes, track_torso
 from capture.tracking.views import Views
-from studio.cameras import Camera, intrinsics
+from studio.cameras import Camera, intrinsics, orbit
 from studio.codes import Codes
 from studio.heads import load_head
 from studio.heads.model import JOINTS
@@ -58,7 +58,7 @@ def test_disturbed_poses_are_mended_by_the_pixels() -> None:
     start = FaceFit(identity, torch.zeros(1, 3), Views.single(camera.Ks[0]), turned, shifted, codes.expression)
     patches = Patches.cut(images, np.zeros((T, 2)), size, fine=0.7, broad=12)
     precision = torch.eye(len(head.space)).expand(T, -1, -1) * 1e4
-    mended, _ = align(patches, SkinPoints.sample(head, start), start, precision)
+    mended = align([patches], SkinPoints.sample(head, start), start, precision).fit
 
     def scatter(fit: FaceFit) -> tuple[float, float]:
         turns = matrix_to_axis_angle(fit.rotations @ true[:, :3, :3].transpose(1, 2))
@@ -68,6 +68,45 @@ def test_disturbed_poses_are_mended_by_the_pixels() -> None:
     before, after = scatter(start), scatter(mended)
     assert after[0] < 0.5 * before[0]
     assert after[1] < 0.5 * before[1]
+
+
+def test_several_views_tell_the_pose_in_the_world_and_who_it_is() -> None:
+    """Three cameras see the head turn; poses and identity begin wrong, in another world's axes."""
+    head = load_head("procedural")
+    T, size = 6, 128
+    phase = torch.linspace(0, 5.0, T)
+    turn = torch.stack((0.05 * torch.sin(phase), 0.15 * torch.cos(phase), 0 * phase), dim=-1)
+    poses = rigid(axis_angle_to_matrix(turn), torch.tensor([0.02, 0.01, 0.0]).expand(T, 3))
+    codes = replace(Codes.neutral(head.space, (T,)), head_to_world=poses)
+    around = torch.tensor([-0.5, 0.0, 0.5])
+    camera = orbit(
+        torch.zeros(3), 0.9, around, torch.tensor([0.1, -0.1, 0.1]), intrinsics(380.0, size, size), size, size
+    )
+    identity = torch.zeros(head.num_identity)
+    grays: list[list[np.ndarray]] = [[], [], []]
+    for frame in range(T):
+        shown = render_mesh(head.vertices(identity, codes[frame]), head, camera, Lighting(), supersample=2)
+        for view, image in enumerate(shown.over(torch.full((3,), 0.4))):
+            grays[view].append((image.mean(-1).numpy() * 255).astype(np.uint8))
+    noise = torch.randn(T, 6, generator=torch.Generator().manual_seed(0))
+    turned = axis_angle_to_matrix(noise[:, :3] * 0.012) @ poses[:, :3, :3]
+    shifted = poses[:, :3, 3] + noise[:, 3:] * 0.001
+    wrong = identity.clone()
+    wrong[:4] = 0.3
+    start = FaceFit(wrong, torch.zeros(1, 3), Views.of(camera), turned, shifted, codes.expression)
+    patches = [Patches.cut(images, np.zeros((T, 2)), size, fine=0.7, broad=12) for images in grays]
+    precision = torch.eye(len(head.space)).expand(T, -1, -1) * 1e4
+    found = align(patches, SkinPoints.sample(head, start, 600), start, precision)
+
+    def scatter(fit: FaceFit) -> float:
+        turns = matrix_to_axis_angle(fit.rotations @ poses[:, :3, :3].transpose(1, 2))
+        return float((turns - turns.mean(0)).norm(dim=-1).mean())
+
+    assert scatter(found.fit) < 0.4 * scatter(start)
+    assert (found.fit.identity - identity).norm() < (wrong - identity).norm()
+    again = align(patches, found.skin, replace(start, identity=found.fit.identity), precision, found.brightness)
+    torch.testing.assert_close(again.skin.rest, found.skin.rest)  # what is known stays
+    assert scatter(again.fit) < 0.4 * scatter(start)
 
 
 def face_points(size: int) -> np.ndarray:
