@@ -185,7 +185,7 @@ def _aligned(
     fit, level = replace(fit, identity=found.fit.identity), found.mismatch
     rest = torch.tensor([frame for frame in range(count) if frame not in set(few.tolist())], dtype=torch.int64)
     parts = [(few, found.fit)]
-    for chosen in rest.split(_ALIGNED):
+    for chosen in rest.split(_ALIGNED) if len(rest) else ():
         turned = align(patches(chosen), found.skin, fit[chosen], precision[chosen], found.brightness)
         parts.append((chosen, turned.fit))
     order = torch.cat([chosen for chosen, _ in parts]).argsort()
