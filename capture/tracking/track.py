@@ -98,7 +98,9 @@ def track_capture(capture: Capture, head: HeadModel, config: TrackConfig | None 
     if len(faces.cameras) > 1 if config.align is None else config.align:
         fit, mismatch = _aligned(head, basis, capture, faces, seen, fit, precision)
         fit = _calmed(basis, fit, capture.fps)
-        provenance["head"] = "landmarks, then brightness of the skin"
+        provenance["head"] += ", then brightness of the skin"
+        if views:
+            provenance["expression"] = provenance["head"]
     codes = replace(
         Codes.neutral(head.space, (len(known),)),
         expression=fit.expression,
