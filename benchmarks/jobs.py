@@ -1,7 +1,8 @@
 """Jobs under fire: 50 kills at random moments, the forecast of a second run, a thousand simulated subjects.
 
-``python -m benchmarks.jobs kills|forecast|subjects`` (all by default). Tasks are the tests' small ones, so that what is
-measured is the engine: bytes equal to those of an undisturbed run, tasks begun twice, seconds foretold against taken.
+``python -m benchmarks.jobs kills|forecast|subjects|ray`` (all by default). Tasks are the tests' small ones, so that
+what is measured is the engine: bytes equal to those of an undisturbed run, tasks begun twice,
+seconds foretold against taken.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measuring import print_table, write_json
 from studio.folders import Manifest
 from studio.jobs.costs import Costs
 from studio.jobs.driver import Driver
-from studio.jobs.engines import LocalEngine
+from studio.jobs.engines import Engine, LocalEngine, RayEngine
 from studio.jobs.job import create_job, owned, status
 from studio.jobs.results import read_log
 from studio.jobs.tasks import Task
@@ -71,7 +73,21 @@ def second_run(folder: Path) -> dict[str, object]:
     return {"what": "second run", "foretold s": told, "took s": took, "ratio": told / took}
 
 
-def subjects(folder: Path, count: int = 1000) -> dict[str, object]:
+def on_ray(folder: Path) -> dict[str, object]:
+    """The thousand people on a Ray cluster of two nodes on loopback."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    options: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    try:
+        cluster.add_node(**options)
+        return {**subjects(folder, engine=RayEngine(cluster.address)), "what": "subjects on Ray"}
+    finally:
+        cluster.shutdown()
+
+
+def subjects(folder: Path, count: int = 1000, engine: Engine | None = None) -> dict[str, object]:
     """A thousand people: each a training, chunks of a render that need it, and figures."""
     create_job(folder, "", Manifest(kind="job"))
     tasks: list[Task] = []
@@ -82,7 +98,7 @@ def subjects(folder: Path, count: int = 1000) -> dict[str, object]:
         tasks += [train, drawn, judged]
     began = time.perf_counter()
     with owned(folder):
-        outcome = Driver(folder, tasks, LocalEngine(2, 1e12), Costs(folder.parent / "c.json")).run()
+        outcome = Driver(folder, tasks, engine or LocalEngine(2, 1e12), Costs(folder.parent / "c.json")).run()
     took = time.perf_counter() - began
     asked = time.perf_counter()
     state = status(folder).state
@@ -94,11 +110,11 @@ def subjects(folder: Path, count: int = 1000) -> dict[str, object]:
 def main() -> None:
     """Run what was asked for and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["kills", "forecast", "subjects"])
+    parser.add_argument("what", nargs="?", choices=["kills", "forecast", "subjects", "ray"])
     chosen = parser.parse_args().what
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        for name, measure in (("kills", kills), ("forecast", second_run), ("subjects", subjects)):
+        for name, measure in (("kills", kills), ("forecast", second_run), ("subjects", subjects), ("ray", on_ray)):
             if chosen in (None, name):
                 place = Path(temporary) / name
                 place.parent.mkdir(exist_ok=True)

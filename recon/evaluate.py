@@ -30,6 +30,8 @@ from studio.heads.model import HeadModel
 from studio.kernels.photometric import ssim
 from studio.media.images import to_uint8, write_image
 from studio.media.video_writer import VideoWriter
+from studio.provenance.claims import RENDERED
+from studio.provenance.seal import Claim, seal
 
 Key = tuple[int, int]  # (timestep, camera)
 _Sum = tuple[float, float, int]
@@ -165,6 +167,7 @@ def evaluate(
             "jod": "not measured: needs a calibrated metric that is not ours to ship",
             "flicker": {"what": _FLICKER, **report.flicker.figures()} if report.flicker.regions else _NO_FLICKER,
         }
+        seal(folder / "render.mp4", Claim(RENDERED, {}, parents, capture.manifest.consent, capture.manifest.licence))
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "frames.json", _frame_list(report, capture))
         write_image(folder / "sheet.png", contact_sheet(report.rows))

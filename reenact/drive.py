@@ -76,6 +76,7 @@ def drive_video(
     from recon.avatars import load_avatar
 
     config = config or DriveConfig()
+    config.render.require_fit(out)
     avatar = load_avatar(avatar_folder, kernels, gaussians)
     driving = drive(avatar, driver, config)
     parents = {avatar_name(avatar_folder): content_hash(avatar_folder), **driving.parents}

@@ -145,7 +145,8 @@ def read_manifest(folder: Path, *, kind: str | None, verify: bool = False, compl
     """
     named = kind or "studio"
     if not folder.is_dir():
-        raise StudioError(f"no such folder: {folder}", expected=f"a {named} folder", next="check the path")
+        article = "an" if named[0] in "aeiou" else "a"
+        raise StudioError(f"no such folder: {folder}", expected=f"{article} {named} folder", next="check the path")
     path = folder / MANIFEST
     if not path.is_file():
         raise StudioError(

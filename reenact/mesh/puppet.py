@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from recon.avatars.splats import SplatAvatar
 from reenact.exporters import Subject
 from reenact.mesh.person import whole_head
 from reenact.mesh.skeleton import PARENTS, JointMotion, joint_motions, rest_places
@@ -95,4 +96,5 @@ def puppet_of(subject: Subject, texture: int, format: str) -> Puppet:
     """
     head = with_all_uvs(whole_head(subject))
     track = None if subject.track is None else subject.motion(format)
+    assert isinstance(subject.avatar, SplatAvatar)  # or it would have no whole head
     return Puppet(subject.name, head, bake_texture(subject.avatar, head, texture), track, subject.note)
