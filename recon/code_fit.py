@@ -55,7 +55,7 @@ class CodeFitConfig:
         name: name of the new track within the capture.
         size: most pixels along the shorter side of what is compared: the head, cut out of the image. The whole
             image is compared at half of that.
-        steps: of the optimisation, one render with gradient each.
+        steps: of the optimisation, one render with gradient each; 5 for the last tenths of a decibel.
         cameras: at most so many of the training cameras are looked through.
         prior: how firmly codes are held near those they start from; 1 is the usual error of landmarks.
         smooth: how firmly neighbouring frames are held together; 1 is how the codes usually change.
@@ -63,7 +63,7 @@ class CodeFitConfig:
 
     name: str = "fitted_photometric"
     size: int = 320
-    steps: int = 5
+    steps: int = 3
     cameras: int = 4
     prior: float = 1.0
     smooth: float = 1.0
