@@ -24,6 +24,8 @@ import websockets.asyncio.server
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from studio.logs import say
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SCRIPT = "/studio/page.js"
 _FILES = {
@@ -127,7 +129,10 @@ def guarded(gate: Gate) -> Iterator[None]:
 
         async def handle(connection: Any) -> None:
             own = urlsplit(connection.request.path).path == _CHANNEL
-            await (gate.talk if own and gate.talk is not None else handler)(connection)
+            try:
+                await (gate.talk if own and gate.talk is not None else handler)(connection)
+            except Exception as error:  # of what a browser sent: its connection ends, nothing else does
+                say(f"the connection of a browser ended: {type(error).__name__}: {str(error)[:100]}")
 
         def process(connection: Any, request: Request) -> Response | None:
             return gate.answer(process_request, connection, request)

@@ -19,6 +19,7 @@ _PORTRAIT_FOV = math.radians(24.0)
 # Head frame, metres: the middle of a head seen from the front, and the height that leaves room round it.
 _FACE_CENTER = (0.0, -0.015, -0.02)
 _PORTRAIT_HEIGHT = 0.40
+_HEAD_ASPECT = 0.75  # width over height of a window that just holds a head as tall as that
 _PROBE_PIXELS = 96
 
 
@@ -136,6 +137,10 @@ class Viewpoints:
     def before(self, codes: Codes) -> Place:
         """In front of the face where it is in a state."""
         return self.front if self.front is self.capture else _before_face(codes.head_to_world)
+
+    def front_fov_in(self, aspect: float) -> float:
+        """Vertical field of view of the front in a window (width / height): a narrow one still holds the whole head."""
+        return 2 * math.atan(math.tan(self.front_fov / 2) * max(1.0, _HEAD_ASPECT / aspect))
 
     def capture_fov(self, aspect: float) -> float:
         """Vertical field of view at which a window (width / height) just holds the whole image of the own camera."""

@@ -98,3 +98,10 @@ def test_an_avatar_that_its_camera_does_not_see_still_opens() -> None:
     points = Viewpoints.of(avatar)
     assert torch.isfinite(points.front.viewmat).all()
     assert all(torch.isfinite(torch.tensor(points.orbit_limits)))
+
+
+def test_a_narrow_window_holds_the_whole_head(card: CardAvatar) -> None:
+    points = Viewpoints.of(card)
+    assert points.front_fov_in(1.5) == pytest.approx(points.front_fov)
+    wide = [math.tan(points.front_fov_in(aspect) / 2) * aspect for aspect in (0.75, 0.4)]
+    assert wide[0] == pytest.approx(wide[1]), "as much is seen to the sides"

@@ -30,8 +30,7 @@ class LookPanel:
         self._add_split()
         self._add_background()
         desk.gui.add_markdown("Drag to orbit · right-drag to move · wheel to zoom")
-        if self._has_footage:
-            desk.server.on_client_connect(self.fit_capture)
+        desk.server.on_client_connect(self.fit)
         desk.command("Look from the front", "F", self.to_front, is_free=True)
 
     def _add_places(self) -> None:
@@ -117,18 +116,22 @@ class LookPanel:
     def to_front(self, client: Client) -> None:
         """Put a browser's camera before the face where it is now."""
         if client is not None:
-            put(client, self._viewpoints.before(self._session.scene.codes), self._viewpoints.front_fov)
+            fov = self._viewpoints.front_fov_in(_shape(client))
+            put(client, self._viewpoints.before(self._session.scene.codes), fov)
 
     def to_capture(self, client: Client) -> None:
         """Put a browser's camera where the avatar was recorded."""
         if client is not None:
             put(client, self._viewpoints.capture, self._viewpoints.capture_fov(_shape(client)))
 
-    def fit_capture(self, client: viser.ClientHandle) -> None:
-        """Where a browser begins at the capture's camera, fit the lens to its window, whose shape is known by now."""
-        camera = client.camera
-        if View.of(camera.wxyz, camera.position, camera.fov).is_from(self._viewpoints.capture):
+    def fit(self, client: viser.ClientHandle) -> None:
+        """Where a browser begins, fit the lens to its window, whose shape is known by now."""
+        camera, points = client.camera, self._viewpoints
+        view = View.of(camera.wxyz, camera.position, camera.fov)
+        if self._has_footage and view.is_from(points.capture):
             self.to_capture(client)
+        elif _shape(client) < 1.0 and view.is_from(points.front):
+            self.to_front(client)
 
     def _seat(self, client: Client) -> None:
         """What compares with the footage needs a capture's camera, and the frame's own state."""
