@@ -65,8 +65,11 @@ def drive_video(
     resume: bool = False,
     kernels: str = "auto",
     gaussians: int | None = None,
+    codes: Path | None = None,
 ) -> Path:
     """Drive a stored avatar and render it to ``out`` (an .mp4, or a folder of PNG images); see ``render``.
+
+    ``codes`` is a new folder for the track that the avatar was given, such as to export a state of it.
 
     ``gaussians`` chooses a level of detail, see ``load_avatar``.
 
@@ -80,5 +83,7 @@ def drive_video(
     avatar = load_avatar(avatar_folder, kernels, gaussians)
     driving = drive(avatar, driver, config)
     parents = {avatar_name(avatar_folder): content_hash(avatar_folder), **driving.parents}
+    if codes is not None:
+        driving.track.save(codes, parents=parents)
     origin = origin_of(avatar_folder)
     return render(avatar, replace(driving, parents=parents), out, config.render, resume=resume, origin=origin)

@@ -73,6 +73,11 @@ def _text(folder: Path) -> Driver:
     return driver_class("text")(source=folder / "words.txt")  # type: ignore[call-arg]
 
 
+def _still(folder: Path) -> Driver:
+    moving_track().save(folder / "track")
+    return driver_class("still")(source=folder / "track", frame=3, do="joy 50%", yaw=20.0)  # type: ignore[call-arg]
+
+
 EXAMPLES: Mapping[str, Callable[[Path], Driver]] = {
     "track": _track,
     "livelink": _livelink,
@@ -81,4 +86,5 @@ EXAMPLES: Mapping[str, Callable[[Path], Driver]] = {
     "video": _video,
     "audio": _audio,
     "text": _text,
+    "still": _still,
 }

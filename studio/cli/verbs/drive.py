@@ -45,6 +45,7 @@ def run(config: Config) -> None:
         resume=config.flag("resume"),
         kernels=config.text("kernels"),
         gaussians=config.get("gaussians", int | None),
+        codes=config.optional_path("codes"),
     )
     finish(out, next="view", avatar=avatar)
 
