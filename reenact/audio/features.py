@@ -26,6 +26,7 @@ _ECHO_SIZE = 1024  # of the transform: no echo of the window's end reaches the l
 _LAGS = slice(RATE // 420, RATE // 62)  # periods of a voice, in samples
 _FLOOR = 1e-5  # power of a band below which is nothing: what 16 bits cannot hold
 _QUIET = -12.0  # loudness (natural log of mean power) that peaks never fall below: -52 dB of full scale
+_USUAL = -7.0  # peaks of a usual recording: what they are taken for until some were heard
 _OCTAVE_COST = 0.03  # of an echo for each octave: a voice also repeats at multiples of its period
 _RELEASE = 0.004  # how much the peak level falls in a frame: 1.7 dB a second
 _RANGE = 7.0  # loudness below the peaks at which a frame no longer counts as speech: 30 dB
@@ -43,7 +44,7 @@ class Features:
     """Turns sound into features, piece by piece."""
 
     _samples: np.ndarray = field(default_factory=lambda: np.zeros(MARGIN))
-    _peak: float = _QUIET
+    _peak: float = _USUAL
     _mean: np.ndarray = field(default_factory=_usual_spectrum)
     _weight: float = _PRIOR
 

@@ -17,7 +17,7 @@ from reenact.audio.phones import BILABIALS, NAMES, SILENCE, filled
 
 _BLOCK = 30 * RATE  # samples that are heard at a time
 _IS_BILABIAL = np.array([name in BILABIALS for name in NAMES])
-_CERTAIN = (0.05, 0.18)  # probabilities of P, B or M at which lips begin to close, and are closed
+_CERTAIN = (0.03, 0.1)  # probabilities of P, B or M at which lips begin to close, and are closed
 _SILENT = -7.0 / 3.0  # loudness, as a feature, below which nothing is said: 30 dB below the speaker's peaks
 _AROUND = 2 * STRIDE * DELAY  # features around a moment that must all be quiet for it to be silent: 100 ms either way
 _TRUSTED = 12  # outputs after which the network, which lacks what came before, is believed in full

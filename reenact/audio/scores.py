@@ -15,6 +15,7 @@ from reenact.audio.phones import NAMES, SILENCE, VISEME_OF, VISEMES
 _STEP = 0.01  # seconds between judged moments
 _BAND = (0.7, 6.0)  # Hz in which mouths and voices move together
 _SLACK = 0.04  # seconds by which a closure may be early or late
+_LEAST = 1e-4  # probability below which all are alike
 _CLOSED = 0.7  # of the movement ``close``, from which lips touch
 
 
@@ -32,12 +33,13 @@ def heard_visemes(
     rate: float,  # of T, in a second
     seconds: float,
 ) -> np.ndarray:
-    """The most probable viseme at every 10 ms, from 5 ms on."""
+    """The most probable viseme at every 10 ms, from 5 ms on; log probabilities are linear in between."""
     groups = np.stack(
         [probabilities[:, [VISEME_OF[name] == viseme for name in NAMES]].sum(1) for viseme in VISEMES], axis=1
     )
-    moments = (np.arange(int(seconds / _STEP)) + 0.5) * _STEP
-    return groups.argmax(1)[np.clip(np.rint(moments * rate).astype(int), 0, len(groups) - 1)]
+    moments = (np.arange(int(seconds / _STEP)) + 0.5) * _STEP * rate
+    places, scores = np.arange(len(groups)), np.log(groups + _LEAST)
+    return np.stack([np.interp(moments, places, score) for score in scores.T], axis=1).argmax(1)
 
 
 @dataclass(frozen=True)
