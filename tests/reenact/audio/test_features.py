@@ -36,10 +36,10 @@ def test_one_frame_for_every_ten_milliseconds():
     assert features_of(np.zeros(HOP)).dtype == np.float32
 
 
-def test_level_cancels():
-    sound = 4 * voice() + np.random.default_rng(0).normal(0, 0.03, len(voice()))
+def test_level_cancels_once_it_was_heard():
+    sound = np.tile(4 * voice() + np.random.default_rng(0).normal(0, 0.03, len(voice())), 16)
     loud, quiet = features_of(sound), features_of(0.1 * sound)
-    voiced = loud[:, BANDS + 1] > 0.8
+    voiced = (loud[:, BANDS + 1] > 0.8) & (np.arange(len(loud)) > 0.9 * len(loud))
     assert voiced.sum() > 40
     assert np.abs(loud[voiced] - quiet[voiced]).max() < 0.15
 
