@@ -113,7 +113,7 @@ def test_uploads_and_long_messages_are_not_taken(local: Viewer) -> None:
         browser.turn("jawOpen", 1.0)
         browser.wait(lambda: browser.picture is not None and _red(browser.picture) > 200)
         assert not local._desk.gui._current_file_upload_states
-        browser.send_garbage(b"0" * 3_000_000)
+        browser.send("GuiUpdateMessage", uuid="nobody", updates={"value": "0" * 3_000_000})  # but for its length, fine
         with pytest.raises(ConnectionClosed):
             browser.wait(lambda: False, 10)
 
