@@ -12,6 +12,7 @@ import numpy as np
 import viser
 
 from studio.logs import say
+from studio.provenance.seal import Claim, sealed
 from viewer.arrivals import Arrivals
 from viewer.drawers import Drawers
 from viewer.pages import Page, Pages
@@ -100,8 +101,8 @@ class Gallery:
         """What a browser shows now; None while its window has no area."""
         return self._shot(client)
 
-    def save_picture(self, client: viser.ClientHandle) -> None:
-        """Send a browser its view at full resolution, as a PNG file to save."""
+    def save_picture(self, client: viser.ClientHandle, claim: Claim) -> None:
+        """Send a browser its view at full resolution, as a PNG file to save that says what it is."""
         shot = self._shot(client)
         if shot is None:
             return
@@ -110,7 +111,7 @@ class Gallery:
             assert isinstance(picture.image, np.ndarray)
             _, data = cv2.imencode(".png", cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR))
             name = time.strftime("avatar-%Y%m%d-%H%M%S.png")
-            client.send_file_download(name, data.tobytes(), save_immediately=True)
+            client.send_file_download(name, sealed(data.tobytes(), ".png", claim), save_immediately=True)
 
         request = Request(lambda scale: self._stage.draw(shot, scale), deliver, draft_first=False)
         self._worker.submit(("picture", client.client_id), request)

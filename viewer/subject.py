@@ -9,6 +9,8 @@ from studio.avatar import Avatar
 from studio.captures import Capture
 from studio.codes import CodeTrack
 from studio.heads.model import HeadModel
+from studio.provenance.claims import RENDERED, claim_about
+from studio.provenance.seal import Claim
 from viewer.transport import Reel
 
 
@@ -47,3 +49,8 @@ class Subject:
     track_folder: Path | None = None
     track_name: str | None = None
     driver: str = ""
+
+    @property
+    def claim(self) -> Claim:
+        """What pictures of it say of themselves."""
+        return Claim(RENDERED) if self.folder is None else claim_about(self.folder)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,8 @@ from websockets.exceptions import ConnectionClosed
 
 from studio.codes import Codes, CodeSpace, CodeTrack
 from studio.errors import StudioError
+from studio.provenance.claims import RENDERED
+from studio.provenance.seal import Claim, verify
 from tests.viewer.avatars import CardAvatar, MeshAvatar, still, stripes
 from tests.viewer.browser import Browser
 from viewer.app import Viewer
@@ -157,13 +160,16 @@ def test_the_captures_camera_shows_the_footage(browser: Browser) -> None:
     browser.wait(lambda: not is_striped() and shows(browser, SIZE))
 
 
-def test_a_saved_picture_is_the_view_at_full_resolution(browser: Browser) -> None:
+def test_a_saved_picture_is_the_view_at_full_resolution(browser: Browser, tmp_path: Path) -> None:
     browser.click("PNG at full resolution")
     browser.wait(lambda: any(file["type"] == "FileTransferPart" for file in browser.files))
     data = b"".join(file["content"] for file in browser.files if file["type"] == "FileTransferPart")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert image.shape == (SIZE[1], SIZE[0], 3)
     assert browser.files[0]["filename"].endswith(".png")
+    if find_spec("c2pa") is not None:
+        (tmp_path / "saved.png").write_bytes(data)
+        assert verify(tmp_path / "saved.png").claim == Claim(RENDERED)
 
 
 def test_browsers_have_their_own_camera_and_share_the_face(viewer: Viewer, browser: Browser) -> None:

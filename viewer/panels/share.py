@@ -15,6 +15,8 @@ import viser
 from studio.errors import StudioError
 from studio.media.splats.ply import write_ply
 from studio.media.video_writer import VideoWriter
+from studio.provenance.claims import RENDERED
+from studio.provenance.seal import sealed
 from studio.rotations import axis_angle_to_matrix
 from studio.splats import upright
 from viewer.desk import Client, Desk, Tab
@@ -50,7 +52,7 @@ class SharePanel:
     def save_picture(self, client: Client) -> None:
         """Send a browser its view as a file."""
         if client is not None:
-            self._desk.gallery.save_picture(client)
+            self._desk.gallery.save_picture(client, self._desk.subject.claim)
 
     def copy_link(self, client: Client) -> None:
         """Put a link to a browser's view on its clipboard and in its address bar."""
@@ -108,14 +110,15 @@ class SharePanel:
         self._turn_bar.visible = True
         with TemporaryDirectory() as folder:
             path = Path(folder) / "turntable.mp4"
-            with VideoWriter(path, _FPS, (side, side)) as writer:
+            with VideoWriter(path, _FPS, (side, side), metadata={"comment": RENDERED}) as writer:
                 for frame in range(frames):
                     if not self._turning.is_set():
                         return
                     view = _turned(viewing, 2 * math.pi * frame / frames)
                     writer.write(self._desk.stage.draw(Shot(self._desk.session.scene, view, side, side)))
                     self._turn_bar.value = 100.0 * (frame + 1) / frames  # type: ignore[misc]
-            client.send_file_download(_named("turntable", "mp4"), path.read_bytes(), save_immediately=True)
+            data = sealed(path.read_bytes(), ".mp4", self._desk.subject.claim)
+            client.send_file_download(_named("turntable", "mp4"), data, save_immediately=True)
 
     def _add_export(self) -> None:
         gui, desk = self._desk.gui, self._desk
