@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from reenact.project.scene import Actor, render_scene
 from studio.avatar import Avatar, RenderOutput
 from studio.cameras import Camera
 from studio.codes import Codes
@@ -55,6 +56,7 @@ class Sight:
         codes: the state.
         behind: [H, W, 3] the background, 0..1.
         truth: [H, W, 3] what the capture's camera filmed, 0..1; None where the view is no capture camera's.
+        company: who else is there, in one state each; shown by the modes that show surfaces.
     """
 
     avatar: Avatar
@@ -62,9 +64,13 @@ class Sight:
     codes: Codes
     behind: Tensor
     truth: Tensor | None = None
+    company: tuple[Actor, ...] = ()
 
     def output(self) -> RenderOutput:
-        return self.avatar.render(self.camera, self.codes)
+        if not self.company:
+            return self.avatar.render(self.camera, self.codes)
+        own = Actor(self.avatar, Codes.stack([self.codes]), torch.eye(4))
+        return render_scene([own, *self.company], self.camera, 0)
 
 
 Paint = Callable[[Sight], np.ndarray]

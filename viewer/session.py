@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from reenact.project.scene import Actor
 from studio.codes import Codes
 
 Color = tuple[int, int, int]
@@ -40,6 +41,7 @@ class Scene:
         frame: the timestep of the capture that belongs to the state.
         split: what stands beside it.
         overlays: what is drawn over it, names in ``viewer.overlays``.
+        company: other characters beside the avatar, at ``frame`` of their codes.
     """
 
     codes: Codes
@@ -49,6 +51,7 @@ class Scene:
     frame: int = 0
     split: Split = Split()
     overlays: frozenset[str] = frozenset()
+    company: tuple[Actor, ...] = ()
 
 
 class Session:

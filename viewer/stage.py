@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reenact.project.scene import Actor
 from studio.avatar import Avatar
 from studio.cameras import Camera
+from studio.codes import Codes
 from studio.heads.model import HeadModel
 from studio.media.images import to_uint8
 from viewer.footage import Footage
@@ -140,7 +142,7 @@ class Stage:
     def sketch(self, shot: Shot) -> Sketch | None:
         """What a page needs to draw a shot by itself; None where only the stage can: all but plain colour."""
         scene = shot.scene
-        if scene.mode != "colour" or scene.overlays or self._can_split(scene.split, shot.view):
+        if scene.mode != "colour" or scene.overlays or scene.company or self._can_split(scene.split, shot.view):
             return None
         seat, (width, height) = self._framing_seat(shot), (shot.width, shot.height)
         whole: tuple[Hashable, ...] = (scene.backdrop, width, height)
@@ -176,7 +178,11 @@ class Stage:
         codes = scene.codes
         if codes.space.hash != avatar.space.hash:  # a second avatar of another space only turns along
             codes = replace(avatar.codes, head_to_world=codes.head_to_world)
-        image = paint(scene.mode, Sight(avatar, camera, codes, behind, truth))
+        present = scene.company if avatar is self.avatar else ()
+        company = tuple(
+            replace(a, codes=Codes.stack([a.codes[min(scene.frame, a.codes.batch[0] - 1)]])) for a in present
+        )
+        image = paint(scene.mode, Sight(avatar, camera, codes, behind, truth, company))
         if not scene.overlays or self._head is None:
             return image
         return draw_overlays(image, scene.overlays, self._head, camera, scene.codes)
@@ -207,6 +213,11 @@ class Stage:
         if self.footage is None:
             return None
         return self.footage.image(frame, self._viewpoints.own_camera if seat < 0 else seat)
+
+
+def _still(actor: Actor, frame: int) -> Actor:
+    """With the state of one frame."""
+    return replace(actor, codes=Codes.stack([actor.codes[min(frame, actor.codes.batch[0] - 1)]]))
 
 
 def backdrop(color: Color, width: int, height: int) -> Tensor:

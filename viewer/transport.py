@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from reenact.project.scene import Actor
 from studio.codes import Codes, CodeTrack
 from studio.media.audio import Audio
 from viewer.playback import Clock, Player
@@ -29,11 +30,13 @@ class Reel:
         track: codes in the avatar's space and world.
         audio: its sound, beginning with its first frame.
         name: shown to the user.
+        company: who else is on the stage, with as many codes.
     """
 
     track: CodeTrack
     audio: Audio | None = None
     name: str = ""
+    company: tuple[Actor, ...] = ()
 
 
 class Transport:
@@ -79,6 +82,7 @@ class Transport:
         """Play another reel from its start, or from where the last one is."""
         with self._lock:
             self._reel, self.is_empty = reel, False
+            self._session.show(company=reel.company)
             self.player.load(len(reel.track), reel.track.fps, keep_place=keep_place)
         self._told()
 

@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from reenact.project.job import Composed
+from reenact.project.scene import Actor, render_scene, scene_camera
 from reenact.project.schema import read_project
 from studio.cameras import Camera
 from studio.codes import Codes
 from studio.errors import StudioError
 from studio.rotations import axis_angle_to_matrix, rigid
 from tests.viewer.avatars import CardAvatar, own_camera, still
-from viewer.direction import Direction, camera_key
+from viewer.direction import Direction, Take, camera_key, tidied
+from viewer.modes import Sight, paint
 from viewer.panels.lane import curves_of, offsets_of
 
 
@@ -31,12 +34,12 @@ def talk(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def made() -> list[Composed]:
+def made() -> list[Take]:
     return []
 
 
 @pytest.fixture
-def direction(tmp_path: Path, talk: Path, made: list[Composed]) -> Iterator[Direction]:
+def direction(tmp_path: Path, talk: Path, made: list[Take]) -> Iterator[Direction]:
     direction = Direction(CardAvatar(), tmp_path / "anna", tmp_path, made.append)
     yield direction
     direction.close()
@@ -49,25 +52,25 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def jaw(made: list[Composed]) -> float:
+def jaw(made: list[Take]) -> float:
     """The widest that the newest composition opens the jaw."""
-    (track,) = made[-1].tracks.values()
+    track = made[-1].track
     return float(track.codes.expression[:, track.codes.space.index("jawOpen")].max())
 
 
 def direct(data: dict[str, object]) -> None:
     data["sources"] = {"talk": {"kind": "track", "source": "talk"}}
-    data["channels"] = {"all": {"source": "talk", "gain": 1.0, "offset": {}}}
-    data["guard"] = False
+    own: Any = data["characters"]["avatar"]  # type: ignore[index]
+    own |= {"channels": {"all": {"source": "talk", "gain": 1.0, "offset": {}}}, "guard": False}
 
 
-def test_edits_are_heard_and_saved_as_a_project(tmp_path: Path, direction: Direction, made: list[Composed]) -> None:
+def test_edits_are_heard_and_saved_as_a_project(tmp_path: Path, direction: Direction, made: list[Take]) -> None:
     direction.edit(direct)
     wait_for(lambda: bool(made))
     assert jaw(made) == pytest.approx(0.8, abs=0.02)
-    direction.edit(lambda data: data["channels"].update(jaw={"source": "talk", "gain": 0.5, "delay": 0.0}))
+    direction.direct(lambda own: own["channels"].update(jaw={"source": "talk", "gain": 0.5, "delay": 0.0}))
     wait_for(lambda: jaw(made) < 0.5)
-    direction.edit(lambda data: data["emotion"].append({"at": 0.5, "do": "smile", "strength": 0.7}))
+    direction.direct(lambda own: own["emotion"].append({"at": 0.5, "do": "smile", "strength": 0.7}))
     path = tmp_path / "shots" / "first.yaml"
     direction.save(path)
     project = read_project(path)
@@ -81,13 +84,74 @@ def test_edits_are_heard_and_saved_as_a_project(tmp_path: Path, direction: Direc
     with pytest.raises(StudioError, match="exists already"):
         other.save(path)
     other.open(path)
-    assert other.data["channels"]["jaw"] == {"source": "talk", "gain": 0.5}
+    assert other.character["channels"]["jaw"] == {"source": "talk", "gain": 0.5}
     other.save(path)
     assert read_project(path) == project
     other.close()
 
 
-def test_mistakes_are_told_and_the_last_good_one_plays_on(direction: Direction, made: list[Composed]) -> None:
+def test_several_characters_have_lanes_of_their_own(tmp_path: Path, talk: Path, made: list[Take]) -> None:
+    opened: list[Path] = []
+
+    def load(folder: Path, most: int | None) -> CardAvatar:
+        opened.append(folder)
+        return CardAvatar()
+
+    direction = Direction(CardAvatar(), tmp_path / "anna", tmp_path, made.append, load)
+    direction.edit(direct)
+    direction.add("bea", tmp_path / "bea" / "avatar")
+    assert direction.chosen == "bea"
+    assert not direction.character["channels"], "the lanes of the first were shown for the second"
+    direction.direct(lambda bea: bea.update(channels={"all": {"source": "talk", "gain": 0.25}}, guard=False))
+    wait_for(lambda: bool(made) and bool(made[-1].company) and "bea" in made[-1].made.tracks)
+    wait_for(lambda: 0.1 < opening_of(made[-1], "bea") < 0.3)
+    assert jaw(made) == pytest.approx(0.8, abs=0.02)
+    assert opened == [tmp_path / "bea" / "avatar"], "opened once, whatever else was changed"
+    with pytest.raises(StudioError, match="stays"):
+        direction.remove("avatar")
+    with pytest.raises(StudioError, match="already"):
+        direction.add("bea", tmp_path / "carl")
+    direction.save(tmp_path / "shots" / "two.yaml")
+    project = read_project(tmp_path / "shots" / "two.yaml")
+    assert {name: c.channels["all"][0].gain for name, c in project.characters.items()} == {"avatar": 1.0, "bea": 0.25}
+    folders = {(tmp_path / "shots" / c.avatar).resolve() for c in project.characters.values()}
+    assert folders == {tmp_path / "anna", tmp_path / "bea" / "avatar"}
+    other = Direction(CardAvatar(), tmp_path / "bea" / "avatar", tmp_path, made.append, load)
+    other.open(tmp_path / "shots" / "two.yaml")
+    assert other.own == other.chosen == "bea"
+    other.remove("avatar")
+    assert list(tidied(other.data)["characters"]) == ["bea"]
+    direction.close()
+    other.close()
+
+
+def opening_of(take: Take, name: str) -> float:
+    codes = take.made.tracks[name].codes
+    return float(codes.expression[:, codes.space.index("jawOpen")].max())
+
+
+def test_the_others_stand_where_a_render_puts_them(tmp_path: Path, talk: Path, made: list[Take]) -> None:
+    direction = Direction(CardAvatar(), tmp_path / "anna", tmp_path, made.append, lambda folder, most: CardAvatar())
+    direction.edit(direct)
+    direction.add("bea", tmp_path / "bea")
+    wait_for(lambda: bool(made) and bool(made[-1].company))
+    direction.close()
+    take, frame, size = made[-1], 20, (180, 120)
+    cast = [Actor(take.avatars[name], take.made.tracks[name].codes, take.stages[name]) for name in take.avatars]
+    camera, _ = scene_camera([actor.avatar for actor in cast], [actor.stage for actor in cast])
+    rendered = render_scene(cast, camera.resized(*size), frame).pixels(torch.zeros(3))[0]
+    start, _ = take.camera()
+    company = tuple(replace(actor, codes=actor.codes[frame : frame + 1]) for actor in take.company)
+    sight = Sight(
+        take.avatars[take.own], start.resized(*size), take.track.codes[frame], torch.zeros(3), company=company
+    )
+    difference = np.abs(rendered.astype(int) - paint("colour", sight))
+    assert (difference > 2).mean() < 0.01  # single pixels at the cards' edges
+    columns = np.flatnonzero(rendered.max((0, 2)) > 50)
+    assert np.diff(columns).max() > 5, "one card, not two beside each other"
+
+
+def test_mistakes_are_told_and_the_last_good_one_plays_on(direction: Direction, made: list[Take]) -> None:
     direction.edit(direct)
     wait_for(lambda: bool(made))
     direction.edit(lambda data: data["sources"].update(voice={"kind": "track", "source": "nowhere"}))

@@ -9,12 +9,12 @@ import viser
 
 from reenact.drivers import drivers
 from reenact.project.channels import CHANNELS
-from reenact.project.job import Composed
 from studio.codes import ARKIT52
 from studio.errors import StudioError
 from viewer.desk import Client, Desk, Tab
-from viewer.direction import Direction
+from viewer.direction import Direction, Take
 from viewer.jobs import Job
+from viewer.panels.cast_board import CastBoard
 from viewer.panels.key_board import KeyBoard
 from viewer.panels.lane import Lane
 from viewer.transport import Reel
@@ -29,6 +29,7 @@ class DirectPanel:
         self.direction = Direction(desk.avatar, desk.subject.folder, desk.folder, self._play)
         self._state = desk.gui.add_markdown("Add a source: a track, a sound, words, curves or a video.")
         self._add_sources()
+        self._cast = CastBoard(desk, self.direction, self._show)
         self._lanes: dict[str, Lane] = {}
         self._lane_folder = desk.gui.add_folder("Lanes", visible=False)
         self._keys = KeyBoard(desk, self.direction)
@@ -57,7 +58,8 @@ class DirectPanel:
             elif path.value.strip():
                 desk.inside(path.value)
                 source["source"] = path.value.strip()
-            self.direction.edit(lambda data: _enter(data, called, source))
+            chosen = self.direction.chosen
+            self.direction.edit(lambda data: _enter(data, chosen, called, source))
 
         add.on_click(lambda event: desk.attempt(change, event.client))
 
@@ -102,13 +104,10 @@ class DirectPanel:
         files.on_click(lambda event: desk.attempt(keep, event.client))
         desk.click(render, start)
 
-    def _play(self, made: Composed) -> None:
+    def _play(self, take: Take) -> None:
         """What was composed replaces what is played, where it is."""
-        (track,) = made.tracks.values()
-        self._desk.transport.load(Reel(track, made.voice, "Timeline"), keep_place=True)
+        self._desk.transport.load(Reel(take.track, take.made.voice, "Timeline", take.company), keep_place=True)
         self._make_lanes()
-        for lane in self._lanes.values():
-            lane.plot(track)
 
     def _make_lanes(self) -> None:
         """With the first source: so many controls would only make pages slow to open."""
@@ -118,37 +117,52 @@ class DirectPanel:
             self._lane_folder.visible = True
 
     def _tell(self) -> None:
-        data = self.direction.data
-        made = self.direction.composed
+        data, take = self.direction.data, self.direction.take
         if self.direction.problem:
             self._state.content = f"⚠ {self.direction.problem}"
-        elif made is not None:
-            (track,) = made.tracks.values()
-            beyond = sum(len(items) for items in made.beyond.values())
+        elif take is not None:
+            track = take.track
+            beyond = sum(len(items) for items in take.made.beyond.values())
             note = f" · guarded in {beyond} channels" if beyond else ""
             self._state.content = f"{len(track) / track.fps:.1f} s at {track.fps:g} frames/s{note}"
         lines = [f"- **{name}**: {source['kind']} {_short(source)}" for name, source in data["sources"].items()]
         self._listed.content = "\n".join(lines)
+        self._cast.show()
+        self._show()
+
+    def _show(self) -> None:
+        """Keys and lanes of the character that is being directed."""
         self._keys.show()
+        take, chosen = self.direction.take, self.direction.chosen
         for lane in self._lanes.values():
             lane.show()
+            if take is not None and chosen in take.made.tracks:
+                lane.plot(take.made.tracks[chosen])
 
 
-def _enter(data: dict[str, Any], name: str, source: dict[str, Any]) -> None:
+def _enter(data: dict[str, Any], chosen: str, name: str, source: dict[str, Any]) -> None:
+    """A source that drives a character; of speech what it drives is heard, with what drives others."""
+    channels = data["characters"][chosen]["channels"]
     data["sources"][name] = source
-    data["channels"].setdefault("all", {"source": name})
+    channels.setdefault("all", {"source": name})
     if source["kind"] in ("audio", "text"):
-        data["sound"] = name
-        data["channels"] |= {"mouth": {"source": name}, "jaw": {"source": name}}
-    elif "sound" not in data and source["kind"] in ("track", "video", "curves"):
-        data["sound"] = name
+        channels |= {"mouth": {"source": name}, "jaw": {"source": name}}
+        others = [values["channels"] for key, values in data["characters"].items() if key != chosen]
+        data["sound"] = [sound for sound in data["sound"] if any(_drives(sound, c) for c in others)] + [name]
+    elif not data["sound"] and source["kind"] in ("track", "video", "curves"):
+        data["sound"] = [name]
 
 
 def _forget(data: dict[str, Any], name: str) -> None:
     data["sources"].pop(name, None)
-    data["channels"] = {k: r for k, r in data["channels"].items() if not isinstance(r, dict) or r["source"] != name}
-    if data.get("sound") == name:
-        del data["sound"]
+    for values in data["characters"].values():
+        kept = {k: r for k, r in values["channels"].items() if not isinstance(r, dict) or r["source"] != name}
+        values["channels"] = kept
+    data["sound"] = [sound for sound in data["sound"] if sound != name]
+
+
+def _drives(source: str, channels: dict[str, Any]) -> bool:
+    return any(isinstance(route, dict) and route["source"] == source for route in channels.values())
 
 
 def _short(source: dict[str, Any]) -> str:

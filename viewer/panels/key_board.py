@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import viser
+from torch import Tensor
 
 from reenact.project.scene import keyed_cameras, scene_camera
 from reenact.project.schema import CameraKey
+from studio.cameras import Camera
 from studio.errors import StudioError
+from studio.rotations import transform_points
 from viewer.desk import Client, Desk
 from viewer.direction import Direction, camera_key
 from viewer.views import View, through
@@ -40,10 +42,10 @@ class KeyBoard:
         def feel(_: Client) -> None:
             at = self._seconds()
             if emotion.value == "Remove":
-                self.direction.edit(lambda data: _without_nearest(data["emotion"], at))
+                self.direction.direct(lambda character: _without_nearest(character["emotion"], at))
             else:
                 key = {"at": at, "do": words.value, "strength": round(float(strength.value), 2)}
-                self.direction.edit(lambda data: data["emotion"].append(key))
+                self.direction.direct(lambda character: character["emotion"].append(key))
 
         def film(client: Client) -> None:
             at = self._seconds()
@@ -63,21 +65,25 @@ class KeyBoard:
 
     def show(self) -> None:
         """The keys as the project has them."""
-        data = self.direction.data
-        keys = [f"- {key['at']:g} s: {key.get('do', 'mood')}" for key in data["emotion"]]
-        keys += [f"- {key['at']:g} s: camera {key.get('yaw', 0):g}°" for key in data["cameras"]]
+        keys = [f"- {key['at']:g} s: {key.get('do', 'mood')}" for key in self.direction.character["emotion"]]
+        keys += [f"- {key['at']:g} s: camera {key.get('yaw', 0):g}°" for key in self.direction.data["cameras"]]
         self._listed.content = "\n".join(keys)
 
     def _path(self, frame: int, shape: float) -> View:
         """What the camera keys see at a frame, as a render will; the avatar's own view where there are none."""
-        start, target = scene_camera([self._desk.avatar], [torch.eye(4)])
+        start, target = self._start()
         keys, track = self._project_keys(), self._desk.transport.reel.track
-        made = (keys, len(track), track.fps)
+        made = (keys, len(track), track.fps, self.direction.take)
         if not keys:
             return through(start, shape)
         if self._made != made:
             self._made, self._cameras = made, keyed_cameras(keys, start, target, len(track), track.fps)
         return through(self._cameras[min(frame, len(track) - 1)], shape)
+
+    def _start(self) -> tuple[Camera, Tensor]:
+        """Where a render without keys is seen from, and what keys turn round [3]."""
+        take = self.direction.take
+        return scene_camera([self._desk.avatar], [torch.eye(4)]) if take is None else take.camera()
 
     def _project_keys(self) -> tuple[CameraKey, ...]:
         try:
@@ -91,12 +97,12 @@ class KeyBoard:
         return round(transport.player.frame / transport.reel.track.fps, 2)
 
     def _camera_key(self, client: viser.ClientHandle, at: float) -> dict[str, Any]:
-        camera, points = client.camera, self._desk.viewpoints
+        camera = client.camera
         view = View.of(camera.wxyz, camera.position, camera.fov)
         shape = max(camera.image_width, 1) / max(camera.image_height, 1)
-        reach = float(np.linalg.norm(camera.position - camera.look_at))
-        usual = float((points.capture.position - points.capture.target).norm())
-        return camera_key(at, view.viewmat, camera.fov, points.camera, points.capture_fov(shape), reach / usual)
+        start, target = self._start()
+        reach, usual = (float(transform_points(m, target[None])[0, 2]) for m in (view.viewmat, start.viewmats[0]))
+        return camera_key(at, view.viewmat, camera.fov, start, through(start, shape).fov, reach / usual)
 
 
 def _without_nearest(keys: list[dict[str, Any]], at: float) -> None:

@@ -40,6 +40,8 @@ class Lane:
             self._which: Any = gui.add_dropdown("Offset of", names, visible=bool(names)) if names else None
             limit = 45.0 if channel == "head" else 1.0
             self._offset = gui.add_slider("Offset", -limit, limit, limit / 50, 0.0) if names else None
+        if self._which is not None:
+            self._which.on_update(lambda event: self.show() if event.client else None)
         self._source.on_update(lambda event: self._changed() if event.client else None)
         for slider in (self._gain, self._delay, self._smoothing, self._offset):
             if slider is not None:
@@ -48,36 +50,42 @@ class Lane:
     def _changed(self) -> None:
         source = str(self._source.value)
 
-        def change(data: dict[str, Any]) -> None:
+        def change(character: dict[str, Any]) -> None:
+            channels = character["channels"]
             if source == _NOBODY:
-                data["channels"].pop(self._channel, None)
+                channels.pop(self._channel, None)
                 return
-            old = data["channels"].get(self._channel)
+            old = channels.get(self._channel)
             route = dict(old) if isinstance(old, dict) else {}
             route |= {"source": source, "gain": float(self._gain.value), "delay": float(self._delay.value)}
             route["smoothing"] = float(self._smoothing.value)
             if self._offset is not None:
                 offset = {**route.get("offset", {}), str(self._which.value): float(self._offset.value)}
                 route["offset"] = {name: value for name, value in offset.items() if value}
-            data["channels"][self._channel] = route
+            channels[self._channel] = route
 
-        self._direction.edit(change)
+        self._direction.direct(change)
 
     def show(self) -> None:
         """The controls as the project says."""
-        data = self._direction.data
-        options = (_NOBODY, *data["sources"])
+        options = (_NOBODY, *self._direction.data["sources"])
         if tuple(self._source.options) != options:
             self._source.options = options
-        route = data["channels"].get(self._channel)
-        wanted = route["source"] if isinstance(route, dict) else _NOBODY
+        found = self._direction.character["channels"].get(self._channel)
+        route = found if isinstance(found, dict) else {}
+        wanted = route.get("source", _NOBODY)
         if wanted in options and self._source.value != wanted:
             self._source.value = wanted
-        if isinstance(route, dict):
-            for slider, name in ((self._gain, "gain"), (self._delay, "delay"), (self._smoothing, "smoothing")):
-                value = float(route.get(name, 1.0 if name == "gain" else 0.0))
-                if slider.value != value and slider.min <= value <= slider.max:
-                    slider.value = value  # type: ignore[misc]
+        values = [
+            (self._gain, route.get("gain", 1.0)),
+            (self._delay, route.get("delay", 0.0)),
+            (self._smoothing, route.get("smoothing", 0.0)),
+        ]
+        if self._offset is not None:
+            values.append((self._offset, route.get("offset", {}).get(str(self._which.value), 0.0)))
+        for slider, value in values:
+            if slider.value != float(value) and slider.min <= value <= slider.max:
+                slider.value = float(value)  # type: ignore[misc]
 
     def plot(self, track: CodeTrack) -> None:
         """The curves that came of it."""
