@@ -14,7 +14,7 @@ from torch import Tensor
 
 from studio.codes import JOINT_SIZES, Codes, CodeSpace, CodeTrack
 from studio.errors import StudioError
-from studio.rotations import matrix_to_axis_angle, rigid, rigid_inverse
+from studio.rotations import matrix_to_axis_angle, mean_rotation, rigid, rigid_inverse
 
 # Channels that pull in opposite directions: their difference is one signed quantity whose rest is its median, while
 # every other channel rests at the low end of what it does.
@@ -166,11 +166,9 @@ def _neutral(codes: Codes) -> Codes:
 def mean_pose(
     poses: Tensor,  # [T, 4, 4] rigid
 ) -> Tensor:
-    """The mean rotation (chordal: the rotation nearest to the mean matrix) with the median place, [4, 4].
+    """The mean rotation with the median place, [4, 4].
 
     The median is taken along the axes of the mean head, so that the result turns and moves with the world.
     """
-    u, _, vt = torch.linalg.svd(poses[:, :3, :3].mean(0))
-    flip = torch.diag(u.new_tensor((1.0, 1.0, float(torch.linalg.det(u @ vt).sign()))))
-    rotation = u @ flip @ vt
+    rotation = mean_rotation(poses[:, :3, :3])
     return rigid(rotation, rotation @ (poses[:, :3, 3] @ rotation).quantile(0.5, dim=0))

@@ -70,6 +70,15 @@ def quat_multiply(
     )
 
 
+def mean_rotation(
+    rotations: Tensor,  # [T, 3, 3]
+) -> Tensor:
+    """The chordal mean [3, 3]: the rotation that is nearest to the mean matrix."""
+    u, _, vt = torch.linalg.svd(rotations.mean(0))
+    flip = torch.diag(u.new_tensor((1.0, 1.0, float(torch.linalg.det(u @ vt).sign()))))
+    return u @ flip @ vt
+
+
 def rigid(
     rotation: Tensor,  # [..., 3, 3]
     translation: Tensor,  # [..., 3]

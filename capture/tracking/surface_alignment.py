@@ -19,7 +19,7 @@ from capture.tracking.geometry import moved
 from capture.tracking.patches import Patches
 from capture.tracking.views import Views
 from studio.heads.model import HeadModel
-from studio.rotations import matrix_to_axis_angle
+from studio.rotations import matrix_to_axis_angle, mean_rotation
 
 POINTS = 2000
 _POSE_ROUNDS, _JOINT_ROUNDS = 8, 8
@@ -153,6 +153,18 @@ def align(
     assert brightness is not None
     found = replace(fit, identity=start.identity + identity)
     return Alignment(found, skin.moved(identity, shape), brightness, level)
+
+
+def anchored(fit: FaceFit, start: FaceFit) -> FaceFit:
+    """The fit with the mean pose of ``start``: one turn and one shift of the head in its own frame, for the whole clip.
+
+    Brightness tells how a head moves, but hardly how it lies: points that all move about in the head's frame look the
+    same under poses that move back. Of that the landmarks know more.
+    """
+    turn = mean_rotation(fit.rotations.transpose(1, 2) @ start.rotations)
+    rotations = fit.rotations @ turn
+    shift = ((start.translations - fit.translations)[:, None] @ rotations).mean(0)[0]
+    return replace(fit, rotations=rotations, translations=fit.translations + rotations @ shift)
 
 
 def _chunks(count: int) -> list[slice]:

@@ -17,7 +17,14 @@ from torch import Tensor
 
 from capture.tracking.patches import Patches
 from capture.zones import FaceFrame
-from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid, rigid_inverse, transform_points
+from studio.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    mean_rotation,
+    rigid,
+    rigid_inverse,
+    transform_points,
+)
 
 _POINTS = 1200
 _ROUNDS = 5
@@ -198,8 +205,6 @@ def _unproject(pixels: Tensor, depth: Tensor, K: Tensor) -> Tensor:
 
 def _mean_pose(poses: Tensor, pivot: Tensor) -> Tensor:
     """The pose [4, 4] in the middle of poses [T, 4, 4], with ``pivot`` where they have it on average."""
-    U, _, Vt = torch.linalg.svd(poses[:, :3, :3].mean(0))
-    U = torch.cat((U[:, :2], U[:, 2:] * torch.det(U @ Vt)), dim=1)
-    rotation = U @ Vt
+    rotation = mean_rotation(poses[:, :3, :3])
     where = transform_points(poses, pivot[None])[:, 0].median(dim=0).values
     return rigid(rotation, where - rotation @ pivot)

@@ -30,7 +30,7 @@ from capture.tracking.landmark_basis import LandmarkBasis
 from capture.tracking.observe import with_gaze
 from capture.tracking.patches import Patches
 from capture.tracking.steady import steady
-from capture.tracking.surface_alignment import POINTS, SkinPoints, align
+from capture.tracking.surface_alignment import POINTS, SkinPoints, align, anchored
 from capture.tracking.torso import TorsoPictures, neck_codes, track_torso
 from capture.tracking.views import Views
 from studio.captures import Capture
@@ -195,11 +195,12 @@ def _aligned(
         torch.cat([getattr(part, name) for _, part in parts])[order]
         for name in ("rotations", "translations", "expression")
     )
-    fit = replace(fit, rotations=rotations, translations=translations, expression=expression)
+    landmarks, fit = fit, replace(fit, rotations=rotations, translations=translations, expression=expression)
     if alone:
         # The skin tells how the head is turned; where lips and lids then are in the image, landmarks tell best.
         fit, _ = fit_frames(basis, seen, fit, hold_turns=True)
         return fit, level
+    fit = anchored(fit, landmarks)
     return replace(fit, offsets=landmark_offsets(basis, seen, fit)), level
 
 

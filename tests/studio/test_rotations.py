@@ -9,6 +9,7 @@ from studio.rotations import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
     matrix_to_quat,
+    mean_rotation,
     quat_multiply,
     quat_to_matrix,
     rigid,
@@ -90,3 +91,13 @@ def test_slerp_reaches_both_ends() -> None:
     b = axis_angle_to_matrix(torch.randn(5, 3, generator=torch.Generator().manual_seed(1)))
     assert torch.allclose(slerp(a, b, torch.zeros(5)), a, atol=1e-5)
     assert torch.allclose(slerp(a, b, torch.ones(5)), b, atol=1e-5)
+
+
+def test_the_mean_of_opposite_turns_is_none_and_turns_with_the_world(turns):
+    small = axis_angle_to_matrix(0.2 * turns)
+    both = torch.cat((small, small.mT))
+    assert torch.allclose(mean_rotation(both), torch.eye(3, dtype=torch.float64), atol=1e-9)
+    world = axis_angle_to_matrix(turns[40])
+    assert torch.allclose(mean_rotation(world @ both), world, atol=1e-9)
+    half = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, 3.1], [0.0, 3.1, 0.0]], dtype=torch.float64))
+    assert torch.linalg.det(mean_rotation(half)) == pytest.approx(1.0)  # never a mirror

@@ -11,7 +11,7 @@ import torch
 
 from capture.tracking.face_fit import FaceFit
 from capture.tracking.patches import Patches
-from capture.tracking.surface_alignment import SkinPoints, align
+from capture.tracking.surface_alignment import SkinPoints, align, anchored
 from capture.tracking.torso import TorsoMotion, TorsoPictures, neck_codes, track_torso
 from capture.tracking.views import Views
 from studio.cameras import Camera, intrinsics, orbit
@@ -19,7 +19,14 @@ from studio.codes import Codes
 from studio.heads import load_head
 from studio.heads.model import JOINTS
 from studio.kernels.mesh_render import Lighting, render_mesh
-from studio.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rigid, transform_points
+from studio.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    mean_rotation,
+    rigid,
+    rigid_inverse,
+    transform_points,
+)
 
 
 def test_patches_give_values_and_derivatives_of_a_wave() -> None:
@@ -107,6 +114,28 @@ def test_several_views_tell_the_pose_in_the_world_and_who_it_is() -> None:
     again = align(patches, found.skin, replace(start, identity=found.fit.identity), precision, found.brightness)
     torch.testing.assert_close(again.skin.rest, found.skin.rest)  # what is known stays
     assert scatter(again.fit) < 0.4 * scatter(start)
+
+
+def test_an_anchored_clip_lies_as_before_and_moves_as_found() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def some(spread: float) -> tuple[torch.Tensor, torch.Tensor]:
+        noise = spread * torch.randn(9, 6, generator=generator)
+        return axis_angle_to_matrix(noise[:, :3] + 0.1), 0.05 * noise[:, 3:]
+
+    (turns, shifts), (moved, places) = some(0.5), some(0.1)
+    views, still = Views.single(intrinsics(300.0, 64, 64)), torch.zeros(9, 1)
+    start = FaceFit(torch.zeros(1), torch.zeros(1, 3), views, turns, shifts, still)
+    found = replace(start, rotations=turns @ moved, translations=shifts + places)
+    fit = anchored(found, start)
+    between = fit.rotations.transpose(1, 2) @ start.rotations
+    torch.testing.assert_close(mean_rotation(between), torch.eye(3), atol=1e-5, rtol=0)
+    apart = ((start.translations - fit.translations)[:, None] @ fit.rotations).mean(0)
+    torch.testing.assert_close(apart, torch.zeros(1, 3), atol=1e-6, rtol=0)
+    before, after = (rigid(each.rotations, each.translations) for each in (found, fit))
+    same = rigid_inverse(before) @ after  # one rigid motion in the head's frame
+    torch.testing.assert_close(same, same[:1].expand_as(same), atol=1e-5, rtol=0)
+    torch.testing.assert_close(anchored(fit, start).rotations, fit.rotations, atol=1e-5, rtol=0)
 
 
 def face_points(size: int) -> np.ndarray:
