@@ -12,6 +12,7 @@ import numpy as np
 
 from capture.checking.colours import skin_colours
 from capture.checking.evidence import gather
+from capture.checking.mistaken import without_mistaken_faces
 from capture.colour import ColourMap, Kind, camera_offsets, chart_map, match_cameras, read_chart
 from capture.copies import copy_file, each, stored_files
 from studio.captures import Capture
@@ -79,7 +80,7 @@ def _by_overlap(capture: Capture, config: ColourConfig) -> dict[str, ColourMap]:
         if config.reference not in capture.cameras.ids:
             raise StudioError("no such camera", got=config.reference, expected=", ".join(capture.cameras.ids))
         reference = capture.cameras.ids.index(config.reference)
-    evidence = gather(capture, _PICTURES, config.landmarker)
+    evidence = without_mistaken_faces(gather(capture, _PICTURES, config.landmarker))
     samples = None if evidence.no_face else skin_colours(evidence)
     if samples is None:
         raise StudioError(

@@ -33,8 +33,9 @@ class Evidence:
         capture: the capture; files may be missing from it.
         timesteps: [N] timesteps that were looked at, increasing.
         looks: [N][C] what each picture says.
-        landmarks_missing: why no faces were searched, or empty.
+        landmarks_missing: why no faces are looked at, or empty.
         track: name of the track whose expressions are counted; found by itself when empty.
+        features: see ``feature_pairs``, where they were matched already.
     """
 
     capture: Capture
@@ -42,6 +43,7 @@ class Evidence:
     looks: list[list[Look]]
     landmarks_missing: str = ""
     track: str = ""
+    features: dict[tuple[int, int], float] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

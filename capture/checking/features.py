@@ -11,6 +11,7 @@ from capture.sparse_points import detect_features, match_features, neighbour_pai
 from capture.triangulation import model_of
 from studio.logs import progress
 
+LIMIT_PIXELS = 2.0  # of matched features from their epipolar lines
 _LEAST_MATCHES, _LEAST_SHARE = 40, 0.5  # of matches that some epipolar geometry must explain, calibrated or not
 _RANSAC_PIXELS = 1.5
 
@@ -21,6 +22,8 @@ def feature_pairs(evidence: Evidence) -> dict[tuple[int, int], float]:
     Only matches that some fundamental matrix explains (RANSAC) count, and only pairs with enough of them, so that what
     is measured is the calibration and not the matching.
     """
+    if evidence.features is not None:
+        return evidence.features
     capture, row = evidence.capture, len(evidence.looks) // 2
     timestep = int(evidence.timesteps[row])
     readable = [c for c in range(len(evidence.names)) if not evidence.looks[row][c].problem]

@@ -120,12 +120,14 @@ class WorldFace:
 
     Args:
         up: [3] unit direction from chin to forehead.
+        forward: [3] unit direction in which it looks.
         mirrored: whether it is a mirror image of a face.
         eyes: distance of the outer eye corners in world units; adults have 0.08 to 0.1 metres.
         center: [3] world.
     """
 
     up: np.ndarray
+    forward: np.ndarray
     mirrored: bool
     eyes: float
     center: np.ndarray
@@ -139,14 +141,14 @@ def world_face(model: Model, seen: Sightings) -> WorldFace | None:
     rows = np.flatnonzero(known.sum(1) >= 12)
     if not len(rows):
         return None
-    ups, mirrored = [], []
+    turns, mirrored = [], []
     for row in rows:
         chosen = known[row]
         plain = similarity(PLACES[chosen], each[row][chosen])
         turned = similarity(PLACES[chosen], each[row][chosen], mirrored=True)
         mirrored.append(turned[3] < plain[3])
-        ups.append((turned if mirrored[-1] else plain)[1][:, 1])
+        turns.append((turned if mirrored[-1] else plain)[1])
     eyes = np.linalg.norm(each[:, OUTER_EYES[0]] - each[:, OUTER_EYES[1]], axis=-1)
     scale = float(np.nanmedian(eyes)) if np.isfinite(eyes).any() else OUTER_EYES_METRES * plain[0]
-    up = np.mean(ups, axis=0)
-    return WorldFace(up / np.linalg.norm(up), bool(np.mean(mirrored) > 0.5), scale, np.nanmean(points, axis=0))
+    up, forward = (axis / np.linalg.norm(axis) for axis in np.mean(turns, axis=0).T[1:])
+    return WorldFace(up, forward, bool(np.mean(mirrored) > 0.5), scale, np.nanmean(points, axis=0))

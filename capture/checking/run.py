@@ -10,6 +10,7 @@ from typing import Any
 from capture.checking.evidence import Evidence, gather
 from capture.checking.finding import STATES, Finding, State, Verdict
 from capture.checking.look import Look
+from capture.checking.mistaken import without_mistaken_faces
 from capture.checks import Check, checks
 from studio.captures import Capture
 from studio.errors import StudioError
@@ -69,7 +70,8 @@ def check_capture(
     config = config or CheckConfig()
     if not len(capture) or not len(capture.cameras):
         raise StudioError(f"{capture.folder} is empty", got=f"{len(capture)} timesteps", expected="at least one")
-    evidence = gather(capture, config.pictures, config.landmarker, config.track or "", memory)
+    gathered = gather(capture, config.pictures, config.landmarker, config.track or "", memory)
+    evidence = without_mistaken_faces(gathered)
     verdicts = {}
     for name, check in checks().items():
         verdict = check.ask(evidence)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from capture.checking.evidence import Evidence
-from capture.checking.features import feature_pairs
+from capture.checking.features import LIMIT_PIXELS, feature_pairs
 from capture.checking.finding import Figure, Finding, Matrix, Photos, Verdict, unknown
 from capture.checking.geometry import camera_error, overall_error, pair_errors, smallest_correction, world_face
 from capture.checking.hull import outline_errors
@@ -20,7 +20,6 @@ from capture.triangulation import Model, model_of
 LIMIT = 4.0  # percent of the face's size against what the others agree on: landmarks alone err by half of that
 _AGREE = 3.0
 _STICKS_OUT = 1.0  # percent of the head's size, see ``outline_errors``
-_FEATURE_LIMIT = 2.0  # pixels of matched features from their epipolar lines
 _SHOWN = 4
 
 
@@ -210,8 +209,8 @@ def _by_features(evidence: Evidence) -> Verdict:
     for (a, b), value in found.items():
         errors[a, b] = errors[b, a] = value
     each = np.array([np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in errors])
-    wrong = np.flatnonzero(each > _FEATURE_LIMIT)
-    figures = [Matrix("Matched features from epipolar lines", evidence.names, errors, _FEATURE_LIMIT, "pixels")]
+    wrong = np.flatnonzero(each > LIMIT_PIXELS)
+    figures = [Matrix("Matched features from epipolar lines", evidence.names, errors, LIMIT_PIXELS, "pixels")]
     typical = float(np.nanmedian(list(found.values())))
     said = f"{why}; features of {len(found)} pairs of pictures lie {typical:.2f} pixels from their epipolar lines"
     if len(wrong) > 0.5 * np.isfinite(each).sum():

@@ -195,12 +195,11 @@ def _aligned(
         torch.cat([getattr(part, name) for _, part in parts])[order]
         for name in ("rotations", "translations", "expression")
     )
-    landmarks, fit = fit, replace(fit, rotations=rotations, translations=translations, expression=expression)
+    fit = anchored(replace(fit, rotations=rotations, translations=translations, expression=expression), fit)
     if alone:
         # The skin tells how the head is turned; where lips and lids then are in the image, landmarks tell best.
         fit, _ = fit_frames(basis, seen, fit, hold_turns=True)
         return fit, level
-    fit = anchored(fit, landmarks)
     return replace(fit, offsets=landmark_offsets(basis, seen, fit)), level
 
 

@@ -85,6 +85,7 @@ def test_the_face_in_the_world(scene):
     model, seen, _ = scene
     face = world_face(model, seen)
     assert face.up == pytest.approx([0, 1, 0], abs=1e-6)
+    assert face.forward == pytest.approx([0, 0, 1], abs=1e-6)
     assert not face.mirrored
     assert face.eyes == pytest.approx(0.0868, abs=1e-3)
     mirror = np.diag([1.0, 1.0, -1.0])
