@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,7 +85,7 @@ def rigid(
     translation: Tensor,  # [..., 3]
 ) -> Tensor:
     """Homogeneous transforms [..., 4, 4] from rotations and translations (leading dimensions broadcast)."""
-    batch = torch.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1])
+    batch = np.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1])  # torch's loads its compiler
     top = torch.cat((rotation.expand(*batch, 3, 3), translation.expand(*batch, 3)[..., None]), dim=-1)
     bottom = top.new_tensor((0.0, 0.0, 0.0, 1.0)).expand(*batch, 1, 4)
     return torch.cat((top, bottom), dim=-2)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.logs import say
+from viewer.poster import show_poster
 from viewer.server import address, open_server
 from viewer.settings import ViewerConfig
 
@@ -16,8 +18,13 @@ if TYPE_CHECKING:
 _TITLE = "Head avatar"
 
 
-def start(opener: Callable[[], Subject], config: ViewerConfig) -> None:
+def start(opener: Callable[[], Subject], config: ViewerConfig, avatar: Path | None = None) -> None:
     """Serve what ``opener`` opens, in the browser or in a window, until Ctrl-C.
+
+    Args:
+        opener: takes seconds.
+        config: how it is served.
+        avatar: folder whose picture is shown meanwhile.
 
     Raises:
         StudioError: it cannot be opened, the port is taken, or there is no window.
@@ -27,6 +34,8 @@ def start(opener: Callable[[], Subject], config: ViewerConfig) -> None:
         url = address(config.host, server.get_port(), server.gate.token)
         say(f"the viewer runs at {url} (Ctrl-C ends it)")
         note = server.gui.add_markdown("Opening …")
+        if avatar is not None:
+            show_poster(server, avatar)
         from viewer.app import Viewer  # loads what takes longest, while the browser loads the page
 
         with Viewer(opener(), None, config, server) as viewer:

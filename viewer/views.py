@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from viser.transforms import SO3
 
 from studio.avatar import Avatar, RenderOutput
 from studio.cameras import Camera, focal_from_fov, intrinsics, look_at
 from studio.codes import Codes
-from studio.rotations import quat_to_matrix, rigid, rigid_inverse
+from studio.rotations import rigid, rigid_inverse
 
 # A portrait lens: near perspective makes noses large.
 _PORTRAIT_FOV = math.radians(24.0)
@@ -42,7 +43,8 @@ class View:
         fov: float,
     ) -> View:
         """A browser's camera."""
-        to_world = rigid(quat_to_matrix(torch.from_numpy(wxyz)), torch.from_numpy(position))
+        rotation = torch.from_numpy(SO3(wxyz).as_matrix())
+        to_world = rigid(rotation, torch.from_numpy(position))
         return View(rigid_inverse(to_world).float(), fov)
 
     def camera(self, width: int, height: int) -> Camera:

@@ -41,4 +41,5 @@ def run(config: Config) -> None:
 
         return replace(subject, avatar=level_for_rate(subject.avatar, fps, settings.size))
 
-    start(opened, settings)
+    run = paths["run"]
+    start(opened, settings, paths["avatar"] or (None if run is None else run / "avatar"))
