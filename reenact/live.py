@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +68,7 @@ class LiveFace:
         fps: frames per second of the stream.
         first: seconds with a face from which the person is learned.
         bundle: MediaPipe's model file, found through ``studio.assets`` when not given.
+        keep_looking: called for each picture without a face, on another thread; the stream ends where it says no.
 
     Attributes:
         range: neutral state and range of the driver, once the person is known.
@@ -75,10 +76,18 @@ class LiveFace:
         lost: pictures without a face.
     """
 
-    def __init__(self, head: HeadModel, fps: float, first: float = 2.0, bundle: Path | None = None) -> None:
+    def __init__(
+        self,
+        head: HeadModel,
+        fps: float,
+        first: float = 2.0,
+        bundle: Path | None = None,
+        keep_looking: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._head, self._fps, self._needed = head, fps, max(round(first * fps), 10)
         self._basis = LandmarkBasis.of(head)
         self._bundle = bundle
+        self._keep_looking = keep_looking
         self._known: Known | None = None
         self._failed: list[BaseException] = []
         self.range: CodeRange | None = None
@@ -129,6 +138,8 @@ class LiveFace:
                 face = follower(picture)
                 if face is None:
                     self.lost += 1
+                    if not self._keep_looking():
+                        return
                     continue
                 height, width = picture.shape[:2]
                 self.dropped += _empty(waiting)

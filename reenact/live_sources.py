@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +56,7 @@ def live_codes(
     head: str = "auto",
     config: RetargetConfig | None = None,
     patience: float = 10.0,
+    keep_looking: Callable[[], bool] = lambda: True,
 ) -> Iterator[LiveCodes]:
     """Codes for an avatar as they come; closing the iterator ends it.
 
@@ -67,6 +68,7 @@ def live_codes(
         head: the head model that the face is fitted with.
         config: strengths.
         patience: seconds without a packet after which Live Link Face has ended.
+        keep_looking: called for each picture without a face, see ``LiveFace``.
 
     Raises:
         StudioError: no such source, or the avatar has other codes.
@@ -76,9 +78,9 @@ def live_codes(
     if kind == "udp" and (not rest or rest.isdigit()):
         return _from_link(int(rest or PORT), avatar, config, patience)
     if kind == "camera" and (not rest or rest.isdigit()):
-        return _from_pictures(int(rest or 0), avatar, fps, head, config)
+        return _from_pictures(int(rest or 0), avatar, fps, head, config, keep_looking)
     if "://" in source or Path(source).is_file():
-        return _from_pictures(source, avatar, fps, head, config)
+        return _from_pictures(source, avatar, fps, head, config, keep_looking)
     raise StudioError(
         "no such live driver", got=source, expected="camera | camera:1 | udp | an address with :// | a video file"
     )
@@ -90,6 +92,7 @@ def seen_codes(
     fps: float = 25.0,
     head: str = "auto",
     config: RetargetConfig | None = None,
+    keep_looking: Callable[[], bool] = lambda: True,
 ) -> Iterator[LiveCodes]:
     """Codes for an avatar from pictures that the caller brings; closing the iterator ends both.
 
@@ -99,6 +102,7 @@ def seen_codes(
         fps: of the numbers.
         head: the head model that the face is fitted with.
         config: strengths.
+        keep_looking: called for each picture without a face, see ``LiveFace``.
 
     Raises:
         StudioError: the avatar has other codes.
@@ -106,20 +110,25 @@ def seen_codes(
     from studio.heads import load_head
 
     avatar.space.require(ARKIT52, "a driver of pictures")
-    face = LiveFace(load_head(head), fps)
+    face = LiveFace(load_head(head), fps, keep_looking=keep_looking)
     with closing(face.states(pictures)) as states:  # type: ignore[type-var]
         for state in states:
             yield _told(state, state.number / fps, face.range, avatar, config)
 
 
 def _from_pictures(
-    source: int | str, avatar: Driven, fps: float, head: str, config: RetargetConfig | None
+    source: int | str,
+    avatar: Driven,
+    fps: float,
+    head: str,
+    config: RetargetConfig | None,
+    keep_looking: Callable[[], bool],
 ) -> Iterator[LiveCodes]:
     from capture.live import from_camera, paced
 
     is_file = isinstance(source, str) and "://" not in source
     pictures = paced(Path(str(source)), fps) if is_file else from_camera(source, fps)
-    yield from seen_codes(pictures, avatar, fps, head, config)
+    yield from seen_codes(pictures, avatar, fps, head, config, keep_looking)
 
 
 def _from_link(port: int, avatar: Driven, config: RetargetConfig | None, patience: float) -> Iterator[LiveCodes]:

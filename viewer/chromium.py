@@ -47,8 +47,8 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def browser() -> Iterator[Any]:
-    """A running browser of Playwright's.
+def browser(*arguments: str) -> Iterator[Any]:
+    """A running browser of Playwright's, with further arguments of its command line.
 
     Raises:
         StudioError: there is none.
@@ -59,7 +59,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=list(_ARGUMENTS))
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=[*_ARGUMENTS, *arguments])
         try:
             yield chromium
         finally:

@@ -33,6 +33,7 @@ _FOLLOW_SECONDS = 0.15
 _FPS = 25.0  # of a browser's camera
 _MOST_PIXELS = 1920 * 1080  # of its pictures
 _SILENT_SECONDS = 10.0
+_NO_FACE = "No face in the picture: come closer, or into the light."
 _LINK_SECONDS = 2.0  # less than `stop` waits for
 
 
@@ -109,13 +110,19 @@ class LivePanel:
         if source.partition(":")[0] == "udp":
             return self._linked(source, stop)
         if source not in ("microphone", "own camera"):
-            return live_codes(source, avatar)
+            return live_codes(source, avatar, keep_looking=partial(self._keep_looking, stop))
         page = None if client is None else self._desk.pages.get(client)
         if client is None or page is None:
             raise StudioError("a browser's camera and microphone are its own", next="start it from a page")
         if source == "microphone":
             return spoken_codes(map(samples_of, self._received(client, page, SOUND, "microphone", stop)), avatar)
-        return seen_codes(self._seen(client, page, stop), avatar, _FPS)
+        pictures = self._seen(client, page, stop)
+        return seen_codes(pictures, avatar, _FPS, keep_looking=partial(self._keep_looking, stop))
+
+    def _keep_looking(self, stop: threading.Event) -> bool:
+        if not stop.is_set() and self._state.content != _NO_FACE:
+            self._state.content = _NO_FACE
+        return not stop.is_set()
 
     def _linked(self, source: str, stop: threading.Event) -> Iterator[LiveCodes]:
         """States of Live Link Face, which may begin late and pause: it is listened to until told otherwise."""
