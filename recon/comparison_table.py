@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 from studio.errors import StudioError
 
 _COLUMNS = ("full", "foreground", "face", "mouth", "eyes", "hair", "torso")
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """The metrics of an evaluation folder, or of the only one in a run's ``eval``.
 
     Raises:
-        StudioError: there is none, several, or it is damaged.
+        StudioError: there is no such folder, no or several evaluations in it, or it is damaged.
     """
+    if not path.is_dir():
+        raise StudioError(f"no such folder: {path}", expected="an evaluation or a run", next="check the path")
     found = [path / "metrics.json"] if (path / "metrics.json").is_file() else []
     found = found or sorted((path / "eval").glob("*/metrics.json")) or sorted(path.glob("*/metrics.json"))
     if not found:
@@ -26,11 +30,20 @@ def read_metrics(path: Path) -> dict[str, Any]:
         names = ", ".join(item.parent.name for item in found)
         raise StudioError(f"several evaluations in {path}", got=names, next="name one of the folders")
     try:
-        metrics: dict[str, Any] = json.loads(found[0].read_text())
-        dict(metrics["regions"])
-    except (ValueError, KeyError, TypeError) as error:
+        metrics: dict[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
+        _terms(metrics)
+        for value in (*(_psnr(metrics, name) for name in _COLUMNS), *_others(metrics)):
+            if value is not None and (not isinstance(value, int | float) or math.isnan(value)):
+                raise TypeError(f"{value!r} is no number")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StudioError(f"damaged evaluation: {found[0]}", got=repr(error), next="evaluate again") from error
     return metrics
+
+
+def _terms(metrics: Mapping[str, Any]) -> str:
+    """What two evaluations must have in common to be compared, in words."""
+    width, height = metrics["resolution"]
+    return f"{metrics['protocol']}; {metrics['split']}, {metrics['frames']} photos of {width}×{height}"
 
 
 def compare(named: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
@@ -38,7 +51,7 @@ def compare(named: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
 
     Evaluations of different protocols, splits or resolutions do not compare: each gets a note, and nothing is bold.
     """
-    terms = {name: (m["protocol"], m["split"], tuple(m["resolution"]), m["frames"]) for name, m in named.items()}
+    terms = {name: _terms(metrics) for name, metrics in named.items()}
     alike = len(set(terms.values())) == 1
     columns = [name for name in _COLUMNS if any(_psnr(m, name) is not None for m in named.values())]
     headers = ["run", *(f"{name}, dB" for name in columns), "SSIM", "MS-SSIM", "flicker"]
@@ -49,7 +62,7 @@ def compare(named: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
     notes = (
         [f"Protocol: {next(iter(terms.values()))}."]
         if alike
-        else [f"{n}: {t}. Not comparable." for n, t in terms.items()]
+        else [f"{name}: {told}. Not comparable." for name, told in terms.items()]
     )
     latex = ["\\begin{tabular}{l" + "r" * (len(headers) - 1) + "}", "\\toprule"]
     latex.append(" & ".join(map(_escaped, headers)) + r" \\")
@@ -98,8 +111,8 @@ def _cell(value: Any, best: bool, mark: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join("\\" + mark if mark in "&%$#_{}" else mark for mark in text)
+    return "".join(_LATEX.get(mark, "\\" + mark if mark in "&%$#_{}" else mark) for mark in text)
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

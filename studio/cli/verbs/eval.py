@@ -108,8 +108,11 @@ def _submission(config: Config) -> None:
     from recon.submission import pack, task_named, write_submission
     from studio.captures import open_capture
 
-    wanted, folder = config.group("submission"), config.path("run")
+    wanted = config.group("submission")
     task = task_named(wanted.text("task"))
+    folder = config.optional_path("run")
+    if folder is None:
+        raise StudioError("a submission needs a run", got="nothing", expected="run=…")
     trained, track = trained_on(folder)
     capture = open_capture(config.optional_path("capture") or trained)
     name = config.get("track", str | None) or track
@@ -120,7 +123,7 @@ def _submission(config: Config) -> None:
     calibration = wanted.path("calibration")
     with count_bar("submission") as on_step:
         write_submission(avatar, capture, capture.track(name), calibration, task, person, sequence, out, on_step)
-    archive, missing = pack(out, task, next_free(out.with_suffix(".zip")))
+    archive, missing = pack(out, task, next_free(out.with_name(f"{out.name}.zip")))
     if missing:
         say(f"the server would miss {len(missing)} videos: {', '.join(missing[:4])}{' …' if len(missing) > 4 else ''}")
     finish(archive, out)
@@ -134,7 +137,8 @@ def _compare(config: Config) -> None:
     """A table over evaluations, printed and written."""
     from recon.comparison_table import compare, read_metrics
 
-    listed = [item.strip() for item in config.text("compare").strip("[] ").split(",") if item.strip()]
+    given = [item.strip() for item in config.text("compare").strip("[] ").split(",")]
+    listed = list(dict.fromkeys(item for item in given if item))
     if len(listed) < 2:
         raise StudioError("a comparison needs two evaluations", got=len(listed), expected="compare=[runs/a,runs/b]")
     named = {name: read_metrics(Path(name).expanduser()) for name in listed}
