@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from studio.errors import StudioError
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -24,3 +26,13 @@ class RunConfig:
     seed: int = 0
     check_every: int = 500
     checkpoint_every: int = 1000
+
+    def __post_init__(self) -> None:
+        require_steps(self.iterations, self.check_every, self.checkpoint_every)
+
+
+def require_steps(iterations: int, check_every: int, checkpoint_every: int) -> None:
+    """Raise StudioError for a training of no length, or one that is checked or stored every 0 steps."""
+    if min(iterations, check_every, checkpoint_every) < 1:
+        got = f"iterations {iterations}, check_every {check_every}, checkpoint_every {checkpoint_every}"
+        raise StudioError("impossible training", got=got, expected="1 step or more of each")

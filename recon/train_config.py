@@ -9,6 +9,7 @@ from recon.field import FieldConfig
 from recon.growth import GrowthConfig
 from recon.losses import LossConfig
 from recon.perceptual import PerceptualConfig
+from recon.run_config import require_steps
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,6 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     rates: RateConfig = field(default_factory=RateConfig)
+
+    def __post_init__(self) -> None:
+        require_steps(self.iterations, self.check_every, self.checkpoint_every)

@@ -49,6 +49,8 @@ class RenderConfig:
     def __post_init__(self) -> None:
         if self.size is not None and not 2 <= min(self.size) <= max(self.size) <= 8192:
             raise StudioError("impossible image size", got=self.size, expected="2 to 8192 pixels on each side")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise StudioError("not a frame rate", got=self.fps, expected="frames per second above 0, 1000 at most")
         if self.timecode is not None:
             require_timecode(self.timecode)
 

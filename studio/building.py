@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -92,8 +93,8 @@ def _convert_tuple(value: list[Any] | tuple[Any, ...], arguments: tuple[Any, ...
 
 
 def _convert_scalar(value: Any, hint: type, name: str) -> Any:
-    """Exact conversions only: no 1.5 for a whole number, no 1 for true, no number for text that looks like one."""
-    wrong = StudioError(f"wrong value of {name}", got=repr(value), expected=_WORDS[hint])
+    """Exact conversions only: no 1.5 for a whole number, no 1 for true; numbers are finite, whole ones have 64 bits."""
+    wrong = StudioError(f"wrong value of {name}", got=repr(value)[:90], expected=_WORDS[hint])
     if hint is bool:
         words = {"true": True, "false": False}
         if isinstance(value, bool) or str(value).lower() in words:
@@ -104,9 +105,12 @@ def _convert_scalar(value: Any, hint: type, name: str) -> Any:
     if hint is int and isinstance(value, float):
         raise wrong
     try:
-        return hint(value)
-    except (TypeError, ValueError):
+        converted = hint(value)
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
+    if (hint is float and not math.isfinite(converted)) or (hint is int and abs(converted) >= 2**63):
+        raise wrong
+    return converted
 
 
 def _dotted(where: str, name: str) -> str:

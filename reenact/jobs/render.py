@@ -65,9 +65,11 @@ class RenderJob:
     render: RenderConfig = field(default_factory=RenderConfig)
     gaussians: int | None = None
     form: Form = "mp4"
-    kernels: str = "auto"
+    kernels: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
+        if self.gaussians is not None and self.gaussians < 1:
+            raise StudioError("wrong value of gaussians", got=self.gaussians, expected="1 or more")
         if self.project is None and (self.avatar is None or "kind" not in self.driver):
             raise StudioError(
                 "a render needs a project, or an avatar and a driver", expected="driver: {kind: track, …}"

@@ -86,10 +86,7 @@ def compose_project(project: Project, avatars: Mapping[str, Avatar], cache: Path
     driven: dict[str, tuple[Driving, bool, float]] = {}
     for name, settings in project.sources.items():
         driving, relative = store.driving(name, settings, project.folder)
-        at = settings.get("at", 0.0)
-        if isinstance(at, bool) or not isinstance(at, int | float):
-            raise StudioError(f"wrong value of {name}.at", got=at, expected="seconds")
-        driven[name] = driving, relative, float(at)
+        driven[name] = driving, relative, float(settings.get("at", 0.0))
     longest = max((len(d.track) / d.track.fps + at for d, _, at in driven.values()), default=0.0)
     seconds = project.seconds if project.seconds is not None else longest
     frames = require_frames(seconds, project.fps)

@@ -11,7 +11,7 @@ from reenact.project.channels import CHANNELS
 from reenact.project.handover import Missing
 from reenact.render_config import RenderConfig
 from reenact.retarget import RetargetConfig
-from studio.building import build
+from studio.building import build, convert
 from studio.codes import ARKIT52
 from studio.errors import StudioError
 from studio.nearest import did_you_mean
@@ -157,6 +157,8 @@ class Character:
     gaussians: int | None = None
 
     def __post_init__(self) -> None:
+        if self.gaussians is not None and self.gaussians < 1:
+            raise StudioError("wrong value of gaussians", got=self.gaussians, expected="1 or more")
         for name in self.channels:
             if name not in (*CHANNELS, "all"):
                 raise StudioError(
@@ -270,4 +272,5 @@ def _source(item: object, name: str) -> Mapping[str, Any]:
     if item["kind"] not in drivers():
         near = did_you_mean(str(item["kind"]), drivers())
         raise StudioError(f"unknown kind of source {name}", got=item["kind"], expected=near or " | ".join(drivers()))
+    convert(item.get("at", 0.0), float, f"sources.{name}.at")
     return item

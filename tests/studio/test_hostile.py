@@ -1,7 +1,7 @@
 """Folders and files made by somebody who means harm: nothing is executed, one line says what is wrong.
 
 What others test already: serialised objects of trackers (test_unpickler), PNG bombs (test_stored_images), tags of YAML
-in projects and jobs.
+in projects and jobs (test_hostile_requests).
 """
 
 from __future__ import annotations

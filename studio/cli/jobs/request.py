@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from studio.building import build
 from studio.errors import StudioError
@@ -67,7 +67,7 @@ class Request:
     evaluate: Mapping[str, Evaluate] = field(default_factory=dict)
     chunk: int = 48
     seed: int = 0
-    kernels: str = "auto"
+    kernels: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         if not 1 <= self.chunk <= 10_000:
