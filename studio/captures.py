@@ -215,7 +215,8 @@ def open_capture(folder: Path, complete: bool = True) -> Capture:
         capture = Capture(folder, manifest, cameras, tuple(body["timestep_ids"]), float(body["fps"]), splits)
         check_names(capture.timestep_ids, f"the frames of {folder}")
         check_names(capture.cameras.ids, f"the cameras of {folder}")
-        check_names(tuple(capture.splits), f"the splits of {folder}")
+        if capture.splits:
+            check_names(tuple(capture.splits), f"the splits of {folder}")
         return capture
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudioError(

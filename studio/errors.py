@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -31,8 +33,10 @@ class StudioError(Exception):
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Also where a library has wrapped the system's error: safetensors and FFmpeg keep only its text."""
+    """Also where a library has wrapped the error: safetensors and FFmpeg keep only its text, NumPy not even that."""
     if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    if isinstance(error, OSError) and _SHORT_WRITE.fullmatch(str(error)):
         return True
     texts = [os.strerror(code) for code in _FULL]
     return any(text in str(item) for item in (error, error.__cause__, error.__context__) if item for text in texts)

@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from studio.avatar import Avatar
@@ -132,7 +133,7 @@ def exporter_of(out: Path) -> str | None:
 
 
 def export(exporter: Exporter, subject: Subject, out: Path) -> Path:
-    """Write a subject in a format, and seal it with what it is.
+    """Write a subject in a format, and seal it with what it is; whole, with the files that belong to it, or not at all.
 
     Returns:
         ``out``.
@@ -145,6 +146,25 @@ def export(exporter: Exporter, subject: Subject, out: Path) -> Path:
         expected = " | ".join(end or "a folder's name without ending" for end in endings)
         raise StudioError("the name does not fit the format", got=out.name, expected=expected)
     require_new_file(out)
-    exporter.write(subject, out)
-    seal(out, subject.claim)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=".export.") as work:
+        made = Path(work) / out.name
+        exporter.write(subject, made)
+        seal(made, subject.claim)
+        _put(Path(work), out)
     return out
+
+
+def _put(work: Path, out: Path) -> None:
+    """Move what was made to its place, the file or folder that was asked for last; all of it or nothing."""
+    others = sorted(out.with_name(item.name) for item in work.iterdir() if item.name != out.name)
+    for target in (*others, out):
+        require_new_file(target)
+    try:
+        for target in (*others, out):
+            (work / target.name).replace(target)
+    finally:
+        if (work / out.name).exists():  # stopped before the end
+            for target in others:
+                if not (work / target.name).exists():
+                    target.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import torch
 
 from reenact.exporters import Subject
 from reenact.mesh.puppet import puppet_of
-from studio.media.whole_files import require_new_file, whole_file
+from studio.media.whole_files import whole_file
 from studio.provenance.seal import seal
 
 
@@ -28,8 +28,6 @@ class Obj:
     def write(self, subject: Subject, out: Path) -> None:
         """Write the state that the subject is in, in the world."""
         material, image = out.with_suffix(".mtl"), out.with_suffix(".png")
-        for path in (material, image):
-            require_new_file(path)
         puppet = puppet_of(subject, self.texture, "obj")
         vertices = puppet.head.vertices(torch.zeros(0), subject.codes).numpy()
         faces, faces_uv = puppet.head.faces.numpy() + 1, puppet.head.faces_uv.numpy() + 1

@@ -269,6 +269,25 @@ def test_usd_moves_as_the_studio_does(subject: Subject, tmp_path: Path) -> None:
     assert [Path(name).name for name in zipfile.ZipFile(path).namelist()] == ["avatar.usdc", "texture.png"]
 
 
+def test_usds_own_validators_find_no_fault(subject: Subject, tmp_path: Path) -> None:
+    """All that come with USD, those of packages (.usdz) among them; and one of them does find a fault where one is."""
+    usd = pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
+    validation = pytest.importorskip("pxr.UsdValidation", reason="this usd-core has no validators")
+
+    def faults(stage: Any) -> dict[str, str]:
+        registry = validation.ValidationRegistry()
+        context = validation.ValidationContext(registry.GetOrLoadAllValidators())
+        return {str(error.GetIdentifier()): error.GetErrorAsString() for error in context.Validate(stage)}
+
+    for name, track in (("moving", subject.track), ("still", None)):
+        path = export(Usdz(TEXTURE), replace(subject, track=track), tmp_path / f"{name}.usdz")
+        assert faults(usd.Stage.Open(str(path))) == {}
+    wrong = usd.Stage.CreateNew(str(tmp_path / "wrong.usda"))
+    wrong.DefinePrim("/a", "Mesh")
+    wrong.ClearDefaultPrim()
+    assert any("StageMetadataChecker" in name for name in faults(wrong))
+
+
 def test_what_has_no_mesh_is_refused(subject: Subject, tmp_path: Path) -> None:
     with pytest.raises(StudioError, match="has no mesh"):
         export(Glb(), replace(subject, load_head=None), tmp_path / "a.glb")
