@@ -23,6 +23,7 @@ _MOST_VIDEO = 30_000_000  # bytes; a longer one stays in the folder beside the p
 _SIDE = 512  # pixels of a half of the video, at most
 _SHOWN = 900  # frames in a strip, at most
 _LOW, _HIGH = 22.0, 36.0  # dB of the strip's ends
+_NAMES = {"ms_ssim": "MS-SSIM", "lpips": "LPIPS", "jod": "JOD", "skipped": "left out"}
 _STYLE = """
 :root { --ink:#1d2430; --soft:#5b6675; --line:#dfe4ea; --paper:#fff; --ground:#f4f6f8 }
 * { box-sizing:border-box }
@@ -61,6 +62,7 @@ def write_report(
 ) -> Path:
     """Write report.html into an evaluation folder that holds truth.mp4 and render.mp4."""
     regions = [name for name in frames.regions() if name in metrics["regions"]]
+    protocol = str(metrics["protocol"])
     parts = [
         _tiles(metrics),
         _section("Both, side by side", _video(folder)),
@@ -74,8 +76,8 @@ def write_report(
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Evaluation of {escape(title)}</title><style>{_STYLE}</style></head><body><main>
 <h1>{escape(title)}, {escape(str(metrics["split"]))}</h1>
-<p class="sub">{metrics["frames"]} held-out photos of {"×".join(map(str, metrics["resolution"]))} pixels.
-{escape(str(metrics["protocol"]))}.</p>
+<p class="sub">{metrics["frames"]} photos of {"×".join(map(str, metrics["resolution"]))} pixels.
+{escape(protocol[:1].upper() + protocol[1:])}.</p>
 {"".join(parts)}
 <footer>Made by <code>studio eval</code>; the numbers are in metrics.json and frames.json. It holds
 pictures of the person who was filmed, and synthetic pictures of that person: treat it like the footage.</footer>
@@ -180,7 +182,8 @@ def _terms(metrics: Mapping[str, Any]) -> str:
         "temporal": "changes from frame to frame against the photos'; rms: grey levels, visible: just-seen contrasts. "
     }
     listed = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(what.get(name, '') + str(value))}</dd>" for name, value in rows.items()
+        f"<dt>{escape(_NAMES.get(name, name))}</dt><dd>{escape(what.get(name, '') + str(value))}</dd>"
+        for name, value in rows.items()
     )
     return f"<dl>{listed}</dl>"
 

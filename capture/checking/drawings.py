@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -122,16 +123,26 @@ def _axes(
 ) -> list[str]:
     left, top, width, height = box
     parts = [_rect(left, top, width, height, "#fafbfc")]
-    for share in np.linspace(0, 1, 5):
-        gx, gy = left + share * width, top + (1 - share) * height
+    for value in round_numbers(*x):
+        gx = left + width * (value - x[0]) / (x[1] - x[0])
         parts.append(f'<line x1="{gx:.1f}" x2="{gx:.1f}" y1="{top}" y2="{top + height}" stroke="{_GRID}"/>')
+        parts.append(_text(gx, top + height + 15, f"{value:.6g}", "middle"))
+    for value in round_numbers(*y):
+        gy = top + height * (1 - (value - y[0]) / (y[1] - y[0]))
         parts.append(f'<line x1="{left}" x2="{left + width}" y1="{gy:.1f}" y2="{gy:.1f}" stroke="{_GRID}"/>')
-        parts.append(_text(gx, top + height + 15, f"{x[0] + share * (x[1] - x[0]):.3g}", "middle"))
-        parts.append(_text(left - 6, gy + 4, f"{y[0] + share * (y[1] - y[0]):.3g}", "end"))
+        parts.append(_text(left - 6, gy + 4, f"{value:.6g}", "end"))
     parts.append(_text(left + width / 2, top + height + 31, labels[0], "middle"))
     if labels[1:]:
         parts.append(_text(14, top + height / 2, labels[1], "middle", f'transform="rotate(-90 14 {top + height / 2})"'))
     return parts
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """Some multiples of 1, 2 or 5 times a power of ten within a range, for an axis."""
+    about = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(about))
+    step = min((1 * power, 2 * power, 5 * power, 10 * power), key=lambda one: abs(one - about))
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
@@ -139,7 +150,8 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     if not len(known):
         return 0.0, 1.0
     low, high = float(known.min()), float(known.max())
-    pad = 0.06 * max(high - low, 1e-6)
+    level = high - low <= 1e-6 * max(abs(low), abs(high))
+    pad = max(0.5, 1e-3 * abs(high)) if level else 0.06 * (high - low)
     return low - pad, high + pad
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from capture.checking.drawings import round_numbers
 from recon.avatars import load_avatar
 from recon.comparison_table import compare, read_metrics
 from recon.evaluate import evaluate
@@ -175,3 +176,18 @@ def test_tables(evaluated):
     assert "**" not in mixed
     with pytest.raises(StudioError, match="no evaluation"):
         read_metrics(folder / "run" / "avatar")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-5.94, 105, [0, 20, 40, 60, 80, 100]),
+        (22.6, 38.6, [25, 30, 35]),
+        (-0.13, 0.29, [-0.1, 0.0, 0.1, 0.2]),
+        (3, 3.1, None),
+    ],
+)
+def test_axes_are_labelled_with_round_numbers(low, high, expected):
+    found = round_numbers(low, high)
+    assert len(found) >= 3
+    assert expected is None or found == pytest.approx(expected)
