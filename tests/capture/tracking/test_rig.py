@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.track import errors, noisy_landmarks
+from benchmarks.track import closures, errors, lip_gap, noisy_landmarks
 from capture.landmarks import Landmarks
 from capture.synthetic import SyntheticConfig, make_synthetic_capture
 from capture.synthetic.make import make_subject
@@ -91,6 +91,18 @@ def test_frames_that_too_few_cameras_see_are_left_out(
     points = faces.points(0, FRAMES)
     assert points.shape == (FRAMES, 478, 2)
     assert not points[3].any()
+
+
+def test_closures_are_counted_where_lips_must_touch_and_where_they_must_not() -> None:
+    phones = [("AA", 0.0, 0.4), ("P", 0.4, 0.48), ("AA", 0.48, 0.8), ("M", 0.8, 0.88), ("SIL", 0.88, 1.2)]
+    gap = np.full(30, 0.1)  # at 25 frames a second
+    gap[[11, 3, 25]] = 0.0  # within P, in a vowel, in silence
+    hits, others = closures(gap, 25.0, phones)
+    assert hits == [True, False]
+    assert sum(others) == 1  # silence does not count
+    points = torch.zeros(1, 478, 2)
+    points[0, 263, 0], points[0, [14, 87, 317], 1] = 50.0, 5.0
+    assert float(lip_gap(points)) == pytest.approx(0.1)
 
 
 def test_a_rig_in_millimetres_is_refused(
