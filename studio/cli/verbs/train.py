@@ -55,11 +55,26 @@ def train_avatar(
     plan, processes = plan_training(config, capture_folder, track_name), processes or ALONE
     if not processes.first:
         return plan.start(out, None, resume, processes)
+    note = partial(note_origin, out, config, capture_folder, plan.track)
     try:
         with step_bar("train") as on_step:
-            return plan.start(out, on_step, resume, processes)
+            return plan.start(out, _noted(on_step, note), resume, processes)
     finally:
-        note_origin(out, config, capture_folder, plan.track)
+        note()
+
+
+def _noted(on_step: Callable[[Step], None], note: Callable[[], None]) -> Callable[[Step], None]:
+    """``note`` with the first step: who looks at a run while it learns looks for its capture there."""
+    is_noted = False
+
+    def step(done: Step) -> None:
+        nonlocal is_noted
+        if not is_noted:
+            note()
+            is_noted = True
+        on_step(done)
+
+    return step
 
 
 @dataclass(frozen=True)
