@@ -26,9 +26,9 @@ from tests.studio.jobs.work import chunk_tasks, content, die, frames, learn, ref
 PROJECT = Path(__file__).resolve().parents[3]
 
 
-def work(folder, tasks, workers=2) -> Outcome:
+def work(folder, tasks, workers=2, on_progress=None) -> Outcome:
     with owned(folder):
-        return Driver(folder, tasks, LocalEngine(workers, 1e12), Costs()).run()
+        return Driver(folder, tasks, LocalEngine(workers, 1e12), Costs()).run(on_progress)
 
 
 def starts(folder) -> Counter:
@@ -139,15 +139,13 @@ def test_a_chunk_that_is_damaged_later_is_made_again(new_job):
 def test_damage_while_the_driver_is_at_work(new_job):
     folder, tasks = new_job(), chunk_tasks(12, seconds=0.05)
 
-    def damage() -> None:
-        while read_result(folder, "frames/0000") is None:
-            time.sleep(0.01)
-        (path_of(folder, "frames/0000") / "000001.bin").write_bytes(b"x")
+    first = path_of(folder, "frames/0000")
 
-    thread = threading.Thread(target=damage)
-    thread.start()
-    assert work(folder, tasks).state == "done"
-    thread.join()
+    def damage(done: int, count: int) -> None:
+        if 1 <= done < count - 1 and starts(folder)["frames/0000"] == 1 and first.exists():
+            (first / "000001.bin").write_bytes(b"x")
+
+    assert work(folder, tasks, on_progress=damage).state == "done"
     assert whole(folder) == truth(12)
     assert starts(folder)["frames/0000"] == 2
 
