@@ -29,7 +29,7 @@ _WARM = 20  # steps of training that are not timed
 def driven_row(device: torch.device, count: int = 100_000, size: int = 512, repeats: int = 50) -> dict[str, object]:
     """From codes to an image on the device, one state at a time and ``BATCH``, and gsplat alone on the same Gaussians.
 
-    Issue 3 wants the whole frame within 1.5 times gsplat alone, and 1,000 frames a second in batches.
+    Wanted: the whole frame within 1.5 times gsplat alone, and 1,000 frames a second in batches.
     """
     from gsplat import rasterization
 
@@ -65,7 +65,7 @@ def driven_row(device: torch.device, count: int = 100_000, size: int = 512, repe
 
 
 def training_row(kernels: str, count: int = 100_000, size: int = 512, steps: int = 100) -> dict[str, object]:
-    """Images learned a second, ``BATCH`` in a step. Issue 3 wants 600 at 512²."""
+    """Images learned a second, ``BATCH`` in a step; wanted: 600 at 512²."""
     with tempfile.TemporaryDirectory() as folder:
         made = SyntheticConfig(cameras=1, frames=24, size=size, supersample=1)
         capture = open_capture(make_synthetic_capture(Path(folder) / "head" / str(size), made))

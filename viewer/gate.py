@@ -7,6 +7,7 @@ printed or in the cookie that the link leaves.
 
 from __future__ import annotations
 
+import base64
 import hmac
 import secrets
 import threading
@@ -39,6 +40,9 @@ _CHANNEL = "/studio/channel"
 _SOUNDS = "/studio/sound/"
 _MOST_SOUNDS = 4
 _MOST_BYTES = 2_000_000  # of one message from a browser: the longest are pieces of sound
+_POSTER = (
+    'body::before{content:"";position:fixed;inset:0;z-index:1;pointer-events:none;background:center/contain no-repeat'
+)
 _REFUSED = (
     "<!doctype html><meta charset=utf-8><title>Head avatar studio</title>"
     "<body style='font:16px system-ui;max-width:32em;margin:20vh auto;color:#445'>"
@@ -57,11 +61,13 @@ class Gate:
     Args:
         token: what every request must carry; None where only this machine is served.
         talk: serves a page's own connection until its end.
+        poster: PNG file that a page shows until it gets its first picture; empty without any.
         splats: the avatar for pages that draw it themselves, see ``viewer.drawers``; empty without any.
     """
 
     token: str | None = None
     talk: Callable[[Any], Awaitable[None]] | None = None
+    poster: bytes = b""
     splats: bytes = b""
     _sounds: dict[str, bytes] = field(default_factory=dict)
 
@@ -99,13 +105,20 @@ class Gate:
         response = inner(connection, request)
         if response is None or response.body is None:
             return response
-        script = f'<script src="{_SCRIPT}"></script></head>'.encode()
+        script = f'{self._poster()}<script src="{_SCRIPT}"></script></head>'.encode()
         title = b"<title>Head avatar studio</title>"
         body = bytes(response.body).replace(b"<title>Viser</title>", title, 1).replace(b"</head>", script, 1)
         page = _response(HTTPStatus.OK, "text/html; charset=utf-8", body)
         if self.token is not None:
             page.headers["Set-Cookie"] = f"{_cookie(request)}={self.token}; Path=/; HttpOnly; SameSite=Strict"
         return page
+
+    def _poster(self) -> str:
+        """Style of a page that is to begin with the poster: it is there before any script has run."""
+        if not self.poster:
+            return ""
+        data = base64.b64encode(self.poster).decode()
+        return f"<style id=studio-poster>{_POSTER} url(data:image/png;base64,{data})}}</style>"
 
     def _refusal(self, request: Request) -> str | None:
         host, origin = request.headers.get("Host", ""), request.headers.get("Origin")

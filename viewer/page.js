@@ -63,6 +63,8 @@
   /** A picture is shown with the next frame of the screen: a hidden page has none, and gets no more. */
   const shown = (number) => {
     newest = Math.max(newest, number);
+    const poster = document.getElementById("studio-poster");
+    if (poster) poster.remove();
     if (isTelling) return;
     isTelling = true;
     requestAnimationFrame(() => {

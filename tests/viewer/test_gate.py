@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,6 +49,17 @@ def test_the_page_holds_the_studios_script(local: Viewer) -> None:
     script = get(local, "/studio/page.js")
     assert script.getheader("Content-Type", "").startswith("text/javascript")
     assert get(local).getheader("Set-Cookie") is None
+
+
+def test_a_page_begins_with_the_poster_while_there_is_one(local: Viewer) -> None:
+    gate = local._desk.server.gate
+    gate.poster = b"\x89PNG of a head"
+    try:
+        page = get(local).body  # type: ignore[attr-defined]
+        assert b"url(data:image/png;base64," + base64.b64encode(gate.poster) + b")" in page
+    finally:
+        gate.poster = b""
+    assert b"studio-poster" not in get(local).body  # type: ignore[attr-defined]
 
 
 def test_names_that_were_pointed_at_this_machine_are_refused(local: Viewer) -> None:
